@@ -1,0 +1,169 @@
+"""Where things are: the pixel-centre convention, affine crops, and heat maps made and read back.
+
+A point (x, y) is in pixels with the centre of the top-left pixel at (0.5, 0.5). An image scaled by s has its joints
+scaled by s, without further thought; half pixels appear in this module alone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+
+def pixel_centres(count: int, device: torch.device | str = "cpu") -> Float[Tensor, " count"]:
+    """Coordinates of the pixel centres along one side: 0.5, 1.5, ..."""
+    return torch.arange(count, device=device, dtype=torch.float32) + 0.5
+
+
+def similarity(
+    centre: Float[Tensor, "b 2"],
+    window: Float[Tensor, " b"],
+    size: int,
+    rotation: Float[Tensor, " b"] | None = None,
+) -> Float[Tensor, "b 2 3"]:
+    """The map from an image to its square crop of `size` pixels.
+
+    Args:
+        centre: what comes to lie in the middle of the crop, in image pixels.
+        window: side of the square cut out, in image pixels.
+        size: side of the crop, in pixels.
+        rotation: turns the crop's content clockwise (as seen, y pointing down), in radians.
+
+    Returns:
+        Matrices A with `crop = A @ (x, y, 1)`.
+    """
+    scale = size / window
+    angle = torch.zeros_like(window) if rotation is None else rotation
+    cos, sin = scale * torch.cos(angle), scale * torch.sin(angle)
+    linear = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], 1)
+    shift = size / 2 - (linear @ centre[..., None])
+    return torch.cat([linear, shift], -1)
+
+
+def invert(affine: Float[Tensor, "b 2 3"]) -> Float[Tensor, "b 2 3"]:
+    """The inverse of each affine map."""
+    linear = torch.linalg.inv(affine[..., :2])
+    return torch.cat([linear, -linear @ affine[..., 2:]], -1)
+
+
+def transform_points(points: Float[Tensor, "b *n 2"], affine: Float[Tensor, "b 2 3"]) -> Float[Tensor, "b *n 2"]:
+    """Points carried along by an affine map a batch entry."""
+    flat = points.reshape(len(points), -1, 2)
+    return (flat @ affine[..., :2].transpose(1, 2) + affine[:, None, :, 2]).reshape(points.shape)
+
+
+def warp(
+    images: Float[Tensor, "b c h w"],
+    affine: Float[Tensor, "b 2 3"],
+    size: int | tuple[int, int],
+    mode: str = "bilinear",
+    padding: str = "zeros",
+) -> Float[Tensor, "b c h2 w2"]:
+    """Images resampled so that the point p lands on `affine @ p`.
+
+    Args:
+        images: any channels; label maps go through with `mode="nearest"`.
+        affine: from input pixels to output pixels.
+        size: output side, or (height, width).
+        padding: "zeros", "border" or "reflection" beyond the input's edge.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    back = invert(affine)
+    # grid_sample wants output positions in [-1, 1] (edge to edge) mapped to input positions in [-1, 1].
+    to_pixels = back.new_tensor([[width / 2, 0, width / 2], [0, height / 2, height / 2], [0, 0, 1]])
+    h, w = images.shape[-2:]
+    to_unit = back.new_tensor([[2 / w, 0, -1], [0, 2 / h, -1], [0, 0, 1]])
+    last_row = back.new_tensor([0.0, 0.0, 1.0]).expand(len(back), 1, 3)
+    theta = (to_unit @ torch.cat([back, last_row], 1) @ to_pixels)[:, :2]
+    grid = F.affine_grid(theta, [len(images), images.shape[1], height, width], align_corners=False)
+    return F.grid_sample(images, grid.to(images.dtype), mode=mode, padding_mode=padding, align_corners=False)
+
+
+@dataclass(frozen=True)
+class HeatmapCodec:
+    """Joints to heat maps and back; both ends live here so that they cannot drift apart.
+
+    Args:
+        size: side of the (square) image in pixels.
+        stride: image pixels a heat-map cell.
+        sigma: standard deviation of the Gaussian, in cells. Tompson et al. (2014) and Newell et al. (2016) use 1.
+
+    Example:
+        >>> codec = HeatmapCodec(size=64, stride=4)
+        >>> maps = codec.encode(torch.tensor([[[30.0, 21.0]]]), torch.tensor([[2]]))
+        >>> codec.decode(maps)[0]
+        tensor([[[30., 21.]]])
+    """
+
+    size: int
+    stride: int = 4
+    sigma: float = 1.0
+
+    @property
+    def cells(self) -> int:
+        """Heat-map cells a side."""
+        return self.size // self.stride
+
+    def encode(
+        self, joints: Float[Tensor, "*b j 2"], presence: Shaped[Tensor, "*b j"]
+    ) -> Float[Tensor, "*b j cells cells"]:
+        """Gaussians of peak height 1 around the joints; a map of zeros for a joint that is absent or outside.
+
+        The Gaussian is centred on the joint itself, not on the cell it falls into.
+        Departs: Newell et al. round to the cell first, which costs up to half a cell before training starts.
+        """
+        centres = pixel_centres(self.cells, joints.device)
+        offset = (centres - joints[..., None] / self.stride) / self.sigma
+        bell = torch.exp(-0.5 * offset.square())
+        inside = (presence > 0) & ((joints >= 0) & (joints < self.size)).all(-1)
+        x, y = bell[..., 0, :], bell[..., 1, :] * inside[..., None]
+        return y[..., :, None] * x[..., None, :]
+
+    def decode(
+        self, maps: Float[Tensor, "*b j h w"], offset: str = "quarter"
+    ) -> tuple[Float[Tensor, "*b j 2"], Float[Tensor, "*b j"]]:
+        """Joints in image pixels, and the height of the peak as confidence.
+
+        Args:
+            offset: "none" gives the centre of the highest cell; "quarter" moves it a quarter cell towards the
+                higher neighbour in x and in y, as Newell et al. (2016) do; "parabola" fits one through the logarithm
+                of the peak and its neighbours, exact for a Gaussian.
+        """
+        if offset not in ("none", "quarter", "parabola"):
+            raise ValueError(f"offset must be 'none', 'quarter' or 'parabola', not '{offset}'")
+        height, width = maps.shape[-2:]
+        peak, place = maps.flatten(-2).max(-1)
+        row, column = place // width, place % width
+        cell = torch.stack([column, row], -1).to(maps.dtype) + 0.5
+        if offset != "none":
+            cell = cell + _within_cell(maps, row, column, offset)
+        return cell * self.stride, peak
+
+
+def _within_cell(
+    maps: Float[Tensor, "*b j h w"], row: Int[Tensor, "*b j"], column: Int[Tensor, "*b j"], offset: str
+) -> Float[Tensor, "*b j 2"]:
+    """How far the peak lies from the centre of its cell, in cells; 0 along a side where a neighbour is missing."""
+    height, width = maps.shape[-2:]
+    flat = maps.flatten(-2)
+
+    def value(r: Tensor, c: Tensor) -> Tensor:
+        place = r.clamp(0, height - 1) * width + c.clamp(0, width - 1)
+        return flat.gather(-1, place[..., None])[..., 0]
+
+    low = torch.stack([value(row, column - 1), value(row - 1, column)], -1)
+    high = torch.stack([value(row, column + 1), value(row + 1, column)], -1)
+    interior = torch.stack([(column > 0) & (column < width - 1), (row > 0) & (row < height - 1)], -1)
+    if offset == "quarter":
+        return 0.25 * torch.sign(high - low) * interior
+    tiny = math.exp(-30)
+    middle = value(row, column)[..., None].clamp_min(tiny).log()
+    low, high = low.clamp_min(tiny).log(), high.clamp_min(tiny).log()
+    curvature = low - 2 * middle + high
+    shift = 0.5 * (low - high) / torch.where(curvature.abs() < 1e-6, torch.ones_like(curvature), curvature)
+    return shift.clamp(-0.5, 0.5) * interior

@@ -1,0 +1,151 @@
+"""Joint orders, limbs, mirror pairs, part labels and colours: one place for every name.
+
+Left and right are always the person's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+# Okabe and Ito's colour-blind-safe colours. The person's left and right keep these two in every picture.
+LEFT_COLOUR = "#0072B2"
+RIGHT_COLOUR = "#D55E00"
+CENTRE_COLOUR = "#4D4D4D"
+
+ABSENT, OCCLUDED, VISIBLE = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """An order of joints, with what follows from it.
+
+    Args:
+        name: what the order is called ("mpii", "lsp", "flic").
+        joints: joint names in order; a name starts with `l_` or `r_` where a joint has a side.
+        limbs: pairs of joint names that a picture connects.
+        head: the two joints whose distance stands for head size, or None.
+        torso: the two joints whose distance stands for torso size (PCK, Sec. "Metrics" of the benchmarks).
+        pcp_limbs: pairs of joint names that PCP scores.
+    """
+
+    name: str
+    joints: tuple[str, ...]
+    limbs: tuple[tuple[str, str], ...]
+    head: tuple[str, str] | None
+    torso: tuple[str, str]
+    pcp_limbs: tuple[tuple[str, str], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.joints)
+
+    def index(self, name: str) -> int:
+        """The place of a joint in the order; ValueError names the joints there are."""
+        if name not in self.joints:
+            raise ValueError(f"{self.name} has no joint '{name}'; it has {', '.join(self.joints)}")
+        return self.joints.index(name)
+
+    def pairs(self, names: tuple[tuple[str, str], ...]) -> list[tuple[int, int]]:
+        """Pairs of names as pairs of places."""
+        return [(self.index(a), self.index(b)) for a, b in names]
+
+    @cached_property
+    def mirror(self) -> list[int]:
+        """`mirror[j]` is the joint that takes j's place when the image is flipped left to right."""
+        swap = {"l_": "r_", "r_": "l_"}
+        return [self.index(swap[j[:2]] + j[2:]) if j[:2] in swap else self.index(j) for j in self.joints]
+
+    def side_colour(self, *names: str) -> str:
+        """The colour of a joint or limb by its side: left, right or neither."""
+        sides = {name[:2] for name in names}
+        if "l_" in sides and "r_" not in sides:
+            return LEFT_COLOUR
+        if "r_" in sides and "l_" not in sides:
+            return RIGHT_COLOUR
+        return CENTRE_COLOUR
+
+
+_ARMS_AND_LEGS = (
+    ("r_ankle", "r_knee"), ("r_knee", "r_hip"), ("l_hip", "l_knee"), ("l_knee", "l_ankle"),
+    ("r_wrist", "r_elbow"), ("r_elbow", "r_shoulder"), ("l_shoulder", "l_elbow"), ("l_elbow", "l_wrist"),
+)  # fmt: skip
+
+# MPII's order is LIP's too.
+MPII = Skeleton(
+    name="mpii",
+    joints=(
+        "r_ankle", "r_knee", "r_hip", "l_hip", "l_knee", "l_ankle", "pelvis", "thorax",
+        "upper_neck", "head_top", "r_wrist", "r_elbow", "r_shoulder", "l_shoulder", "l_elbow", "l_wrist",
+    ),
+    limbs=(
+        *_ARMS_AND_LEGS,
+        ("r_hip", "pelvis"), ("l_hip", "pelvis"), ("pelvis", "thorax"), ("thorax", "upper_neck"),
+        ("upper_neck", "head_top"), ("thorax", "r_shoulder"), ("thorax", "l_shoulder"),
+    ),
+    head=("upper_neck", "head_top"),
+    torso=("l_shoulder", "r_hip"),
+    pcp_limbs=(*_ARMS_AND_LEGS, ("pelvis", "thorax"), ("upper_neck", "head_top")),
+)  # fmt: skip
+
+# The order of LSP and LSPET.
+LSP = Skeleton(
+    name="lsp",
+    joints=(
+        "r_ankle", "r_knee", "r_hip", "l_hip", "l_knee", "l_ankle",
+        "r_wrist", "r_elbow", "r_shoulder", "l_shoulder", "l_elbow", "l_wrist", "neck", "head_top",
+    ),
+    limbs=(
+        *_ARMS_AND_LEGS,
+        ("r_hip", "l_hip"), ("r_hip", "r_shoulder"), ("l_hip", "l_shoulder"),
+        ("r_shoulder", "neck"), ("l_shoulder", "neck"), ("neck", "head_top"),
+    ),
+    head=("neck", "head_top"),
+    torso=("l_shoulder", "r_hip"),
+    pcp_limbs=(*_ARMS_AND_LEGS, ("neck", "head_top")),
+)  # fmt: skip
+
+# The upper bodies of FLIC.
+FLIC = Skeleton(
+    name="flic",
+    joints=(
+        "l_shoulder", "l_elbow", "l_wrist", "r_shoulder", "r_elbow", "r_wrist", "l_hip", "r_hip",
+        "l_eye", "r_eye", "nose",
+    ),
+    limbs=(
+        ("l_shoulder", "l_elbow"), ("l_elbow", "l_wrist"), ("r_shoulder", "r_elbow"), ("r_elbow", "r_wrist"),
+        ("l_shoulder", "r_shoulder"), ("l_shoulder", "l_hip"), ("r_shoulder", "r_hip"), ("l_hip", "r_hip"),
+        ("l_eye", "nose"), ("r_eye", "nose"),
+    ),
+    head=None,
+    torso=("l_shoulder", "r_hip"),
+)  # fmt: skip
+
+SKELETONS = {skeleton.name: skeleton for skeleton in (MPII, LSP, FLIC)}
+
+# The ten joints that `part_groups` calls hard, in any order that has them.
+HARD_JOINTS = (
+    "r_ankle", "r_knee", "r_hip", "l_hip", "l_knee", "l_ankle", "r_wrist", "r_elbow", "l_elbow", "l_wrist",
+)  # fmt: skip
+
+# The parsing labels of Look into Person (LIP).
+PARTS = (
+    "background", "hat", "hair", "glove", "sunglasses", "upper_clothes", "dress", "coat", "socks", "pants",
+    "jumpsuits", "scarf", "skirt", "face", "l_arm", "r_arm", "l_leg", "r_leg", "l_shoe", "r_shoe",
+)  # fmt: skip
+PART_INDEX = {name: number for number, name in enumerate(PARTS)}
+IGNORE_LABEL = 255
+
+# PART_MIRROR[label] is the label that takes its place when the image is flipped left to right.
+PART_MIRROR = tuple(
+    PART_INDEX[{"l_": "r_", "r_": "l_"}[name[:2]] + name[2:]] if name[:2] in ("l_", "r_") else number
+    for number, name in enumerate(PARTS)
+)
+
+# One colour a part, sides in shades of the left and right colours.
+PART_COLOURS = (
+    "#000000", "#8C564B", "#5B3A1E", "#E7BA52", "#393B79", "#009E73", "#CC79A7", "#006D4F", "#C7C7C7", "#6B6ECF",
+    "#B15DA8", "#F0E442", "#E377C2", "#F7C6A3", "#56B4E9", "#E69F00", LEFT_COLOUR, RIGHT_COLOUR, "#003F66", "#7A3600",
+)  # fmt: skip
+
+# The challenges that LIP's evaluation is split by.
+TAGS = ("occlusion", "full_body", "upper_body", "lower_body", "head_missing", "back_view")
