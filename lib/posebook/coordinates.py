@@ -136,7 +136,7 @@ class HeatmapCodec:
         """
         if offset not in ("none", "quarter", "parabola"):
             raise ValueError(f"offset must be 'none', 'quarter' or 'parabola', not '{offset}'")
-        height, width = maps.shape[-2:]
+        width = maps.shape[-1]
         peak, place = maps.flatten(-2).max(-1)
         row, column = place // width, place % width
         cell = torch.stack([column, row], -1).to(maps.dtype) + 0.5
