@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import click
+
+
+def _friendly(function: Callable) -> Callable:
+    """Turn the errors that a person can meet into one sentence without a traceback. Goes below `@click.option`s."""
+
+    @functools.wraps(function)
+    def wrapper(*arguments, **options):
+        try:
+            return function(*arguments, **options)
+        except (ValueError, OSError) as error:
+            raise click.ClickException(str(error)) from error
+
+    return wrapper
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -14,6 +30,126 @@ def main() -> None:
 @main.group()
 def data() -> None:
     """Real sets: list, check, fetch, pack."""
+
+
+@data.command("list")
+def data_list() -> None:
+    """The real sets, what they hold, and how to get them."""
+    from posebook.datasets.fetch import SETS
+
+    for name, about in SETS.items():
+        get = f"posebook data fetch {name} ROOT" if about.archives else f"{about.how}, from {about.site}"
+        click.echo(f"{name}: {about.title}, {about.holds}. Get it: {get}.")
+
+
+@data.command("check")
+@click.argument("name")
+@click.argument("root")
+@_friendly
+def data_check(name: str, root: str) -> None:
+    """Open every file of the set NAME in the folder ROOT, and say what is missing or broken.
+
+    For a file that `pack` wrote, NAME is "packed" and ROOT is the file.
+    """
+    from posebook.datasets.fetch import check
+
+    fine, sentence = check(name, root)
+    if not fine:
+        raise click.ClickException(sentence)
+    click.echo(sentence)
+
+
+@data.command("fetch")
+@click.argument("name")
+@click.argument("root")
+@click.option("--part", help="Only this part of a set that comes in several: annotations or images.")
+@click.option("--from", "url", help="Another address to take the archive from.")
+@click.option("--sha256", help="What the archive's SHA-256 must be.")
+@_friendly
+def data_fetch(name: str, root: str, part: str | None, url: str | None, sha256: str | None) -> None:
+    """Download the set NAME into the folder ROOT; the same again goes on where it broke off."""
+    from posebook.datasets.fetch import fetch
+
+    there = fetch(name, root, part, url, sha256)
+    click.echo(f"{name}: {' and '.join(map(str, there))} are there. Now: posebook data check {name} {root}")
+
+
+@data.command("pack")
+@click.argument("name")
+@click.argument("root")
+@click.argument("out")
+@click.option("--size", default=256, show_default=True, help="Side of the crops in pixels, their margin apart.")
+@click.option(
+    "--split",
+    "splits",
+    multiple=True,
+    type=click.Choice(["train", "validation", "test"]),
+    help="Only this split; may be given again.  [default: all]",
+)
+@_friendly
+def data_pack(name: str, root: str, out: str, size: int, splits: tuple[str, ...]) -> None:
+    """Crop the people of the set NAME in the folder ROOT once into the file OUT, which training reads much faster."""
+    from posebook.datasets import SPLITS
+    from posebook.datasets.packed import check, pack
+
+    click.echo(check(pack(name, root, out, size, splits or SPLITS)))
+
+
+@main.command()
+@click.argument("notebooks", nargs=-1, metavar="[NOTEBOOK]...")
+@click.option("--profile", default="quick", show_default=True, help="quick, study (minutes) or paper (real sets).")
+@click.option(
+    "-p", "--parameter", "parameters", nargs=2, multiple=True, metavar="NAME VALUE", help="Set a notebook's parameter."
+)
+@click.option("--output", default="runs", show_default=True, help="Folder for executed notebooks and their index.")
+@click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="How many run at a time.")
+@_friendly
+def run(
+    notebooks: tuple[str, ...], profile: str, parameters: tuple[tuple[str, str], ...], output: str, jobs: int
+) -> None:
+    """Execute notebooks (all of them, where none is named) and write what came out, with an HTML index.
+
+    A NOTEBOOK runs in its own folder. A folder stands for all notebooks within it.
+    """
+    from pathlib import Path
+
+    from posebook.notebooks import run as run_notebooks
+
+    folder = Path(output).resolve()
+    for notebook in run_notebooks(notebooks, profile, dict(parameters), folder, jobs):
+        click.echo(f"{notebook.seconds:5.0f} s  {notebook.file.relative_to(folder)}: {notebook.summary}")
+    click.echo(f"Index of what was executed: {folder / 'index.html'}")
+
+
+@main.command()
+@click.option(
+    "--dataset",
+    type=click.Choice(["mpii", "lip", "lsp", "flic"]),
+    default="mpii",
+    show_default=True,
+    help="Whose rules and joints.",
+)
+@click.option("--annotations", required=True, help="MPII's or FLIC's .h5, MPII's .mat or .csv, LSP's joints.mat.")
+@click.option("--predictions", required=True, help=".h5 or .mat: preds, people x joints x 2 in any order of axes.")
+@click.option(
+    "--centric",
+    type=click.Choice(["person", "observer"]),
+    default="person",
+    show_default=True,
+    help="Left and right: the person's own, or the image's.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@_friendly
+def score(dataset: str, annotations: str, predictions: str, centric: str, as_json: bool) -> None:
+    """Score a file of predicted joints: the table that papers print, and the same joint by joint."""
+    import json
+
+    from posebook.score import read_predictions, read_truth, render, report
+
+    truth = read_truth(annotations, dataset)
+    predicted = read_predictions(predictions, *truth.presence.shape)
+    result = report(predicted, truth, dataset, centric)
+    click.echo(json.dumps(result, indent=2) if as_json else render(result))
 
 
 if __name__ == "__main__":

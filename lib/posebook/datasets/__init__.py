@@ -11,7 +11,7 @@ and tells `name`, `split`, `skeleton`, `size` (side of its images in pixels), `d
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Int
@@ -24,6 +24,7 @@ NAMES = ("figures", "lsp", "lspet", "mpii", "packed")
 SPLITS = ("train", "validation", "test")
 
 
+@runtime_checkable
 class Dataset(Protocol):
     """What training, inference and the notebooks ask of a dataset."""
 

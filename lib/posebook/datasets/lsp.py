@@ -1,0 +1,147 @@
+"""Leeds Sports Pose (LSP) and Leeds Sports Pose Extended (LSPET).
+
+Both come as `joints.mat` beside a folder `images/`, and differ in what they hold:
+
+    set    joints     people  third row                     photographs
+    LSP    3x14xN      2,000  0 visible, 1 occluded         im0001.jpg
+    LSPET  14x3xN     10,000  0 not annotated, 1 annotated  im00001.jpg
+
+Johnson, Everingham, *Clustered Pose and Nonlinear Appearance Models for Human Pose Estimation*, BMVC 2010;
+*Learning Effective Human Pose Estimation from Inaccurate Annotation*, CVPR 2011.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from posebook.datasets.photographs import People, Photographs, box_around, load_mat
+from posebook.datasets.sample import Sample, head_size
+from posebook.skeleton import LSP as LSP_SKELETON
+from posebook.skeleton import ABSENT, OCCLUDED, VISIBLE
+
+# Side of a person's window beside the longer side of the box around the annotated joints.
+CONTEXT = 1.25
+
+LSP_PEOPLE = 2000
+# People of LSPET in each of validation and test.
+LSPET_HELD_OUT = 500
+
+
+class LSP:
+    """LSP or LSPET as a dataset.
+
+    LSP keeps its official halves, 1,000 people to train on and 1,000 to test; the last 100 of the first half are the
+    validation split. LSPET has no official split: here the last 500 by number are the test split, the 500 before them
+    validation, the rest train. LSPET does not say what is occluded: all its annotated joints count as visible, and
+    its labels, which were crowd-sourced, hold errors.
+
+    A person's crop is a square around the box of the annotated joints, 1.25 times its longer side. Head size is the
+    distance from neck to head top. People without any annotated joint are left out.
+
+    Args:
+        root: folder that holds `joints.mat` and `images/`.
+        split: "train", "validation" or "test".
+        name: "lsp" or "lspet"; a file that is evidently the other is refused.
+        size: side of the images in pixels.
+        device: where batches go.
+        widen: how many windows wide the images are; above 1 they show more around the person.
+
+    Raises:
+        FileNotFoundError: no `joints.mat`, or none of the photographs.
+        ValueError: an unknown layout, or the other of the two sets.
+    """
+
+    skeleton = LSP_SKELETON
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        name: str = "lsp",
+        size: int = 128,
+        device: torch.device | str = "cpu",
+        widen: float = 1.0,
+    ) -> None:
+        self.name, self.split, self.size, self.device = name, split, size, torch.device(device)
+        everyone = read_people(root, name)
+        places = _places(name, split, len(everyone))
+        annotated = (everyone.presence[places] > 0).any(1)
+        self.people = everyone[places[annotated]]
+        self._photographs = Photographs(name, self.people, self.skeleton, size, self.device, widen)
+
+    @property
+    def length(self) -> int:
+        """People in the split."""
+        return len(self.people)
+
+    def batch(self, indices: Int[Tensor, " b"]) -> Sample:
+        """The people with these numbers in the split."""
+        return self._photographs.batch(indices)
+
+
+def read_people(root: str | Path, name: str) -> People:
+    """Everyone in LSP or LSPET by number, those without any annotated joint included (their centre is NaN)."""
+    root = Path(root)
+    joints, third = read_joints(root / "joints.mat")
+    _refuse_the_other(root, name, third)
+    zero, one = (VISIBLE, OCCLUDED) if name == "lsp" else (ABSENT, VISIBLE)
+    presence = (torch.where(third > 0, one, zero) * joints.isfinite().all(-1)).to(torch.uint8)
+    centre, window = box_around(joints, presence, CONTEXT)
+    digits = 4 if name == "lsp" else 5
+    paths = [root / "images" / f"im{number:0{digits}d}.jpg" for number in range(1, len(joints) + 1)]
+    return People(paths, joints, presence, centre, window, head_size(joints, presence, LSP_SKELETON))
+
+
+def read_joints(path: str | Path) -> tuple[Float[Tensor, "n 14 2"], Float[Tensor, "n 14"]]:
+    """Positions and third row of a `joints.mat`, whichever of 14x3xN and 3x14xN it is.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file; not a MATLAB file, no `joints` in it, or another shape.
+    """
+    path = Path(path)
+    joints = np.asarray(load_mat(path, "joints"))
+    shape = "x".join(map(str, joints.shape))
+    if joints.ndim != 3 or set(joints.shape[:2]) != {3, 14} or not np.issubdtype(joints.dtype, np.number):
+        raise ValueError(f"joints in {path} is {shape}; LSP's is 3x14xN and LSPET's 14x3xN")
+    order = (2, 0, 1) if joints.shape[0] == 14 else (2, 1, 0)
+    rows = torch.from_numpy(np.ascontiguousarray(joints.transpose(order), dtype=np.float32))
+    return rows[..., :2].contiguous(), rows[..., 2].contiguous()
+
+
+def _refuse_the_other(root: Path, name: str, third: Tensor) -> None:
+    """ValueError where the file is evidently the other of the two sets."""
+    if name not in ("lsp", "lspet"):
+        raise ValueError(f"name must be 'lsp' or 'lspet', not '{name}'")
+    other = "lspet" if name == "lsp" else "lsp"
+    digits = 5 if other == "lspet" else 4
+    if (root / "images" / f"im{1:0{digits}d}.jpg").exists():
+        raise ValueError(f"{root} holds {other.upper()} (images/im{1:0{digits}d}.jpg): open it by the name '{other}'")
+    # Most joints are annotated in LSPET and few are occluded in LSP.
+    share = float((third > 0).float().mean())
+    if (share > 0.5) == (name == "lsp"):
+        raise ValueError(
+            f"the third row of {root}/joints.mat is 1 for {share:.0%} of the joints, as in {other.upper()}, "
+            f"where it means something else than in {name.upper()}: open it by the name '{other}'"
+        )
+    if name == "lsp" and len(third) != LSP_PEOPLE:
+        raise ValueError(
+            f"{root}/joints.mat has {len(third):,} people and LSP {LSP_PEOPLE:,}: its official halves cannot be told"
+        )
+    if name == "lspet" and len(third) <= 2 * LSPET_HELD_OUT:
+        raise ValueError(
+            f"{root}/joints.mat has {len(third):,} people, too few for LSPET: {2 * LSPET_HELD_OUT:,} are held out"
+        )
+
+
+def _places(name: str, split: str, count: int) -> Int[Tensor, " n"]:
+    """Which people by number are in a split."""
+    ends = (900, 1000, 2000) if name == "lsp" else (count - 2 * LSPET_HELD_OUT, count - LSPET_HELD_OUT, count)
+    bounds = {"train": (0, ends[0]), "validation": (ends[0], ends[1]), "test": (ends[1], ends[2])}
+    if split not in bounds:
+        raise ValueError(f"no split is called '{split}'; there are {', '.join(bounds)}")
+    return torch.arange(*bounds[split])

@@ -1,0 +1,299 @@
+"""MPII Human Pose: the official `.mat`, and the `.h5` and `.csv` files that much published code shares.
+
+Andriluka, Pishchulin, Gehler, Schiele, *2D Human Pose Estimation: New Benchmark and State of the Art Analysis*,
+CVPR 2014.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from posebook.datasets.photographs import People, Photographs, box_around, load_mat
+from posebook.datasets.sample import Sample
+from posebook.datasets.sample import head_size as head_length
+from posebook.skeleton import FLIC, OCCLUDED, VISIBLE, Skeleton
+from posebook.skeleton import MPII as MPII_SKELETON
+
+MAT = "mpii_human_pose_v1_u12_1.mat"
+
+# A person is `scale` x 200 pixels tall. The window that networks are trained on is a quarter larger and lies 15 x
+# scale lower, so that feet are not cut off (Newell et al., ECCV 2016, in their published code).
+HEIGHT, CONTEXT, SHIFT = 200.0, 1.25, 15.0
+
+# PCKh's head size is 0.6 times the diagonal of the head box. Files without the box have its two joints instead:
+# upper neck and head top are 0.8 of that diagonal apart, to 1 % over the 2,958 people of valid.h5.
+HEAD_OF_DIAGONAL, HEAD_OF_JOINTS = 0.6, 0.75
+
+
+@dataclass
+class Annotations:
+    """What a file says about people, in the order of the file; in pixels of the photographs.
+
+    Attributes:
+        skeleton: the order of the joints: MPII's, or FLIC's for its files.
+        images: file name of each person's photograph.
+        joints: (x, y); meaningless where `presence` is 0.
+        presence: 0 not annotated (a coordinate that is not above 0), 1 occluded, 2 visible; a `.csv` does not tell
+            what is occluded, so its joints count as visible.
+        centre, scale: a person's position and height / 200 as in the official `.mat`; from a `.csv`, from the box
+            around the joints.
+        head_size: 0.6 x the diagonal of the head box; from a `.csv`, 0.75 x the distance from upper neck to head top;
+            NaN where it is not known, as for FLIC.
+    """
+
+    skeleton: Skeleton
+    images: list[str]
+    joints: Float[Tensor, "n j 2"]
+    presence: UInt8[Tensor, "n j"]
+    centre: Float[Tensor, "n 2"]
+    scale: Float[Tensor, " n"]
+    head_size: Float[Tensor, " n"]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, which: Tensor) -> Annotations:
+        """Some of the people: a tensor of places or of booleans."""
+        places = torch.arange(len(self))[which]
+        tensors = {f.name: getattr(self, f.name)[places] for f in fields(self) if f.name not in ("skeleton", "images")}
+        return replace(self, images=[self.images[i] for i in places.tolist()], **tensors)
+
+
+class MPII:
+    """MPII Human Pose as a dataset.
+
+    The labels of the official test images are withheld, so, as in the literature, "test" is the usual validation
+    split, and so is "validation": a score on it after choosing weights by it is a little too good. Its people are
+    those of `valid.h5` where that file is there; else of `test_joints.csv`; else those of the `.mat` whose
+    photograph's name has a CRC-32 divisible by 10. "train" is everyone in the `.mat`, else `train.h5`, else
+    `train_joints.csv`, except the people in photographs that the validation split shows.
+
+    A person's crop is a square of 1.25 x 200 x scale pixels around the centre, moved down by 15 x scale. People
+    without any annotated joint are left out.
+
+    Args:
+        root: folder that holds the annotations and `images/`. `read_annotations` needs no images.
+        split: "train", "validation" or "test".
+        size: side of the images in pixels.
+        device: where batches go.
+        widen: how many windows wide the images are; above 1 they show more around the person.
+
+    Raises:
+        FileNotFoundError: no annotations for the split, or none of the photographs.
+        ValueError: a file that is not what its name says.
+    """
+
+    name = "mpii"
+    skeleton = MPII_SKELETON
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        size: int = 128,
+        device: torch.device | str = "cpu",
+        widen: float = 1.0,
+    ) -> None:
+        self.split, self.size, self.device = split, size, torch.device(device)
+        annotations = read_split(root, split)
+        self.people = _as_people(annotations, Path(root) / "images")
+        self._photographs = Photographs(self.name, self.people, self.skeleton, size, self.device, widen)
+
+    @property
+    def length(self) -> int:
+        """People in the split."""
+        return len(self.people)
+
+    def batch(self, indices: Int[Tensor, " b"]) -> Sample:
+        """The people with these numbers in the split."""
+        return self._photographs.batch(indices)
+
+
+def read_people(root: str | Path) -> People:
+    """Everyone in the splits of MPII that root has annotations for, with their windows."""
+    folder, splits = Path(root) / "images", []
+    for split in ("train", "test"):
+        try:
+            splits.append(_as_people(read_split(root, split), folder))
+        except FileNotFoundError:
+            continue
+    if not splits:
+        raise FileNotFoundError(f"{root} holds no annotations of MPII: it needs {MAT}, or .h5 or .csv files of it")
+    tensors = {k: torch.cat([vars(s)[k] for s in splits]) for k, v in vars(splits[0]).items() if isinstance(v, Tensor)}
+    return People(paths=[path for s in splits for path in s.paths], **tensors)
+
+
+def _as_people(annotations: Annotations, folder: Path) -> People:
+    """The annotated people with their windows, their photographs in `folder`."""
+    scale = annotations.scale
+    down = torch.stack([torch.zeros_like(scale), SHIFT * scale], -1)
+    return People(
+        paths=[folder / name for name in annotations.images],
+        joints=annotations.joints,
+        presence=annotations.presence,
+        centre=annotations.centre + down,
+        window=CONTEXT * HEIGHT * scale,
+        head_size=annotations.head_size,
+    )
+
+
+def read_split(root: str | Path, split: str) -> Annotations:
+    """The people of a split of MPII, as `MPII` describes it; needs no images.
+
+    Raises:
+        FileNotFoundError: root holds no annotations for the split.
+        ValueError: no such split.
+    """
+    if split not in ("train", "validation", "test"):
+        raise ValueError(f"no split is called '{split}'; there are train, validation, test")
+    root = Path(root)
+    mat = next((path for path in (root / MAT, root / "mpii_human_pose_v1_u12_2" / MAT) if path.is_file()), None)
+    valid = next((root / name for name in ("valid.h5", "test_joints.csv") if (root / name).is_file()), None)
+    train = mat or next((root / name for name in ("train.h5", "train_joints.csv") if (root / name).is_file()), None)
+    if (split == "train" and train is None) or (split != "train" and mat is None and valid is None):
+        wanted = f"{MAT}, train.h5 or train_joints.csv" if split == "train" else f"valid.h5, test_joints.csv or {MAT}"
+        raise FileNotFoundError(f"{root} holds no annotations of MPII for {split}: it needs {wanted}")
+    if split != "train" and valid is not None:
+        people = read_annotations(valid)
+    else:
+        people = read_annotations(train)
+        if valid is None:
+            held_out = torch.tensor([zlib.crc32(name.encode()) % 10 == 0 for name in people.images])
+            people = people[held_out if split != "train" else ~held_out]
+        else:
+            shown = set(read_annotations(valid).images)
+            people = people[torch.tensor([name not in shown for name in people.images])]
+    return people[(people.presence > 0).any(1)]
+
+
+def read_annotations(path: str | Path) -> Annotations:
+    """People in an MPII-style `.h5` (FLIC's too), an MPII `.csv`, or MPII's official `.mat`.
+
+    From the `.mat` come the people of the training images who have joints and a scale. Some `.h5` files hold centre
+    and scale with the window's shift and enlargement applied already; they are brought back to the official ones.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file; another kind of file, or one that cannot be read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    readers = {".h5": _read_h5, ".csv": _read_csv, ".mat": _read_mat}
+    if path.suffix not in readers:
+        raise ValueError(f"{path}: annotations are read from .h5, .csv and .mat files")
+    try:
+        return readers[path.suffix](path)
+    except (OSError, KeyError, IndexError, TypeError, AttributeError, NotImplementedError) as error:
+        raise ValueError(f"{path} is not an annotation file of MPII that can be read: {error}") from error
+
+
+def _read_h5(path: Path) -> Annotations:
+    import h5py
+
+    with h5py.File(path) as file:
+        missing = {"imgname", "part", "visible", "center", "scale", "normalize"} - set(file)
+        if missing:
+            raise ValueError(f"{path} lacks {', '.join(sorted(missing))}: it is not an annotation file of MPII or FLIC")
+        names, part, visible, centre, scale, head = (
+            file[key][:] for key in ("imgname", "part", "visible", "center", "scale", "normalize")
+        )
+    skeleton = {(16, 2): MPII_SKELETON, (11, 2): FLIC}.get(part.shape[1:])
+    if skeleton is None:
+        raise ValueError(f"{path}: part is {'x'.join(map(str, part.shape))}; MPII's is Nx16x2 and FLIC's Nx11x2")
+    if names.ndim == 2:  # one character a cell, as some files store them
+        names = [bytes(row.astype(np.uint8)) for row in names]
+    if skeleton is MPII_SKELETON:
+        centre, scale = _official_window(centre, scale)
+    else:
+        head = np.full_like(head, np.nan)
+    return _annotations(
+        [bytes(name).rstrip(b"\0").decode() for name in names], part, visible, centre, scale, head, skeleton
+    )
+
+
+def _official_window(
+    centre: Float[np.ndarray, "n 2"], scale: Float[np.ndarray, " n"]
+) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, " n"]]:
+    """Centre and scale as the `.mat` has them: whole pixels tell whether shift and enlargement were applied."""
+    back = np.stack([centre[:, 0], centre[:, 1] - SHIFT * scale / CONTEXT], -1)
+
+    def whole(y: np.ndarray) -> float:
+        return float((np.abs(y - np.round(y)) < 1e-3).mean())
+
+    applied = whole(back[:, 1]) > max(0.9, whole(centre[:, 1]))
+    return (back, scale / CONTEXT) if applied else (centre, scale)
+
+
+def _read_csv(path: Path) -> Annotations:
+    with path.open(errors="replace") as file:
+        rows = [line.strip().split(",") for line in file if line.strip()]
+    wrong = next((number for number, row in enumerate(rows, 1) if len(row) != 33), None)
+    if wrong or not rows:
+        found = f"line {wrong} has {len(rows[wrong - 1])} fields" if wrong else "it is empty"
+        raise ValueError(f"{path}: {found}; a line is an image's name and 16 times x, y")
+    try:
+        part = np.array([row[1:] for row in rows], np.float64).reshape(-1, 16, 2)
+    except ValueError as error:
+        raise ValueError(f"{path}: a coordinate is not a number ({error})") from error
+    unknown = np.full(len(rows), np.nan)
+    centre = np.stack([unknown, unknown], -1)
+    people = _annotations([row[0] for row in rows], part, np.ones(part.shape[:2]), centre, unknown, unknown)
+    # The window of the box, so that centre and scale mean what they mean elsewhere.
+    middle, side = box_around(people.joints, people.presence, 1.0)
+    people.scale = side / HEIGHT
+    people.centre = middle - torch.stack([torch.zeros_like(side), SHIFT * people.scale], -1)
+    people.head_size = HEAD_OF_JOINTS * head_length(people.joints, people.presence, MPII_SKELETON)
+    return people
+
+
+def _read_mat(path: Path) -> Annotations:
+    release = load_mat(path, "RELEASE")
+    names, people = [], []
+    for image, train in zip(np.atleast_1d(release.annolist), np.atleast_1d(release.img_train), strict=True):
+        for person in np.atleast_1d(image.annorect) if train else ():
+            values = _read_person(person)
+            if values is not None:
+                names.append(str(image.image.name))
+                people.append(values)
+    if not people:
+        raise ValueError(f"{path} has nobody with joints among its training images")
+    return _annotations(names, *(np.stack(column) for column in zip(*people, strict=True)))
+
+
+def _read_person(person) -> tuple | None:
+    """Joints, visibility, centre, scale and head size of one entry of `annorect`; None where it lacks joints."""
+    points = getattr(getattr(person, "annopoints", None), "point", None)
+    centre, scale = getattr(person, "objpos", None), getattr(person, "scale", None)
+    if points is None or np.size(scale) != 1 or not hasattr(centre, "x"):
+        return None
+    part, visible = np.zeros((16, 2)), np.ones(16)
+    for point in np.atleast_1d(points):
+        part[int(point.id)] = point.x, point.y
+        # Neck and head top carry no tag: they are annotated as visible.
+        tag = getattr(point, "is_visible", None)
+        visible[int(point.id)] = float(tag) if np.size(tag) == 1 and str(tag) in ("0", "1") else 1.0
+    corners = [float(getattr(person, key, np.nan)) for key in ("x1", "y1", "x2", "y2")]
+    head = HEAD_OF_DIAGONAL * np.hypot(corners[2] - corners[0], corners[3] - corners[1])
+    return part, visible, np.array([centre.x, centre.y], float), float(scale), head
+
+
+def _annotations(
+    images: list[str],
+    part: np.ndarray,
+    visible: np.ndarray,
+    centre: np.ndarray,
+    scale: np.ndarray,
+    head: np.ndarray,
+    skeleton: Skeleton = MPII_SKELETON,
+) -> Annotations:
+    part, centre, scale, head = (torch.from_numpy(np.asarray(a, np.float32)) for a in (part, centre, scale, head))
+    annotated = (part > 0).all(-1)
+    presence = torch.where(torch.from_numpy(np.asarray(visible)) > 0, VISIBLE, OCCLUDED) * annotated
+    return Annotations(skeleton, images, part, presence.to(torch.uint8), centre, scale, head)

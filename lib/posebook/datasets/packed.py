@@ -1,0 +1,238 @@
+"""A set cropped once into one memory-mapped file, which training then reads at memory speed.
+
+The file is in the safetensors format, so that other programs open it too. For each split it holds `images`
+(uint8, n x 3 x side x side), `joints` (in these images' pixels), `presence`, `head_size` and `index`; its metadata
+names the set, the skeleton and the size it was packed for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import BinaryIO
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Int
+from torch import Tensor
+
+from posebook.datasets import SPLITS, Dataset, open_dataset
+from posebook.datasets.sample import Sample, torso_size
+from posebook.skeleton import SKELETONS
+
+# How many windows wide the packed crops are: room for rotation, shift and a smaller scale to show what was there.
+MARGIN = 1.5
+
+FORMAT = "posebook-packed-1"
+
+_BATCH = 64
+
+
+class Packed:
+    """A split of a packed file; gives the same `Sample` as the reader it was packed from, to within resampling.
+
+    Args:
+        root: the file.
+        split: "train", "validation" or "test".
+        size: side of the images in pixels. At the size it was packed for, pixels are the reader's own.
+        device: where batches go.
+        widen: how many windows wide the images are, up to 1.5: what augmentation turns in from the border.
+        resident: keep the images as uint8 on the device. None does where the device is a GPU and they take less than
+            half of its free memory; on a CPU the mapped file is as fast once the system holds it in memory.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file; not a packed set; no such split in it; more margin than it has.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        size: int = 128,
+        device: torch.device | str = "cpu",
+        widen: float = 1.0,
+        resident: bool | None = None,
+    ) -> None:
+        tensors, about = _open(Path(root), split)
+        self.name, self.skeleton = about["name"], SKELETONS[about["skeleton"]]
+        self.split, self.size, self.device = split, size, torch.device(device)
+        images = tensors.pop("images")
+        self._labels = {key: value.to(self.device) for key, value in tensors.items()}
+        side = images.shape[-1]
+        # A whole number of pixels that leaves the same border on both sides.
+        border = round((side - widen * int(about["size"])) / 2)
+        if size < 1 or not 0 <= border < side / 2:
+            most = side / int(about["size"])
+            raise ValueError(f"{root} shows up to {most:g} windows; size must be 1 or more and widen in (0, {most:g}]")
+        self._border, self._window = border, side - 2 * border
+        self._images = images[:, :, border : side - border, border : side - border]
+        self.resident = _fits(self._images, self.device) if resident is None else resident
+        if self.resident:
+            self._images = self._images.to(self.device, copy=True).contiguous()
+
+    @property
+    def length(self) -> int:
+        """People in the split."""
+        return len(self._images)
+
+    def batch(self, indices: Int[Tensor, " b"]) -> Sample:
+        """The people with these numbers; IndexError where there is no such person."""
+        here = indices.to(self.device)
+        images = self._images[indices.to(self._images.device)].to(self.device, non_blocking=True)
+        images = images.float().div_(255)
+        scale = self.size / self._window
+        if self.size != self._window:
+            images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True).clamp_(0, 1)
+        labels = {key: value[here] for key, value in self._labels.items()}
+        joints = (labels["joints"] - self._border) * scale
+        inside = ((joints >= 0) & (joints < self.size)).all(-1)
+        presence = labels["presence"] * inside
+        return Sample(
+            images=images,
+            joints=joints,
+            presence=presence,
+            head_size=labels["head_size"] * scale,
+            torso_size=torso_size(joints, presence, self.skeleton),
+            index=labels["index"],
+        )
+
+
+def pack(
+    name: str,
+    root: str | Path,
+    out: str | Path,
+    size: int = 256,
+    splits: tuple[str, ...] = SPLITS,
+    progress: bool = True,
+) -> Path:
+    """Crop a set's people once and write them into one file, for `Packed` to read.
+
+    Crops are 1.5 windows wide and 1.5 x `size` pixels a side. The file is written beside `out` and renamed when it is
+    whole, so that `out` is never half a file. Photographs that cannot be read are packed as the reader gives them:
+    grey, without joints, with a warning. Two splits that are the same people (MPII's validation and test) are stored
+    once.
+
+    Args:
+        name, root: as for `open_dataset`.
+        out: the file to write; one that is there is replaced.
+        size: side of the crop without its margin, in pixels; even.
+        splits: which splits to pack.
+
+    Raises:
+        ValueError: an odd size, a split named twice or unknown, or a set that cannot be packed.
+        OSError: no room for it, or what opening the set raises.
+    """
+    from tqdm import tqdm
+
+    out = Path(out)
+    if size < 2 or size % 2:
+        raise ValueError(f"size must be even and 2 or more, not {size}")
+    if name in ("figures", "packed"):
+        raise ValueError(f"'{name}' is not a set of photographs: there is nothing to pack")
+    if not splits or len(set(splits)) < len(splits):
+        raise ValueError(f"give each split once, not {', '.join(splits) or 'none'}")
+    if out.is_dir():
+        raise ValueError(f"{out} is a folder: give the name of the file to write, such as {out / name}.safetensors")
+    side = size + 2 * round(size * (MARGIN - 1) / 2)
+    wide = {split: open_dataset(name, split, root, side, widen=side / size) for split in splits}
+    stored = {split: next(s for s in splits if _same_people(wide[s], wide[split])) for split in splits}
+    datasets = {split: wide[split] for split in dict.fromkeys(stored.values())}
+    about = {"format": FORMAT, "name": name, "size": str(size), "stored": json.dumps(stored)}
+    about["skeleton"] = next(iter(datasets.values())).skeleton.name
+    header = _header(datasets, side, about)
+    total = 8 + len(header) + json.loads(header)[f"{list(datasets)[-1]}.index"]["data_offsets"][1]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(out.parent).free
+    if total > free:
+        raise OSError(f"{out} would take {total / 1e9:.1f} GB and {out.parent} has {free / 1e9:.1f} GB free")
+    handle, beside = tempfile.mkstemp(prefix=f".{out.name}-", dir=out.parent)
+    try:
+        with (
+            os.fdopen(handle, "wb") as file,
+            tqdm(total=sum(d.length for d in datasets.values()), desc=name, unit="im", disable=not progress) as bar,
+        ):
+            file.write(len(header).to_bytes(8, "little") + header)
+            for dataset in datasets.values():
+                _write(file, dataset, bar.update)
+        os.chmod(beside, 0o644)
+        os.replace(beside, out)
+    except BaseException:
+        os.unlink(beside)
+        raise
+    return out
+
+
+def check(path: str | Path) -> str:
+    """A sentence on what a packed file holds; ValueError or FileNotFoundError where it is none."""
+    path = Path(path)
+    _, about = _open(path, None)
+    counts = [
+        f"{Packed(path, split, size=int(about['size'])).length:,} {split}" for split in json.loads(about["stored"])
+    ]
+    return f"{path.name}: {about['name']} packed at {about['size']} pixels, {', '.join(counts)}; the file is whole."
+
+
+def _same_people(a: Dataset, b: Dataset) -> bool:
+    return a.people.paths == b.people.paths and torch.equal(a.people.joints, b.people.joints)
+
+
+def _header(datasets: dict[str, Dataset], side: int, about: dict[str, str]) -> bytes:
+    """The safetensors header: where each tensor lies in the file, in the order that `_write` writes them."""
+    fields: dict[str, dict] = {"__metadata__": about}
+    end = 0
+    for split, dataset in datasets.items():
+        n, joints = dataset.length, len(dataset.skeleton)
+        shapes = {
+            "images": ("U8", 1, (n, 3, side, side)),
+            "joints": ("F32", 4, (n, joints, 2)),
+            "presence": ("U8", 1, (n, joints)),
+            "head_size": ("F32", 4, (n,)),
+            "index": ("I64", 8, (n,)),
+        }
+        for key, (dtype, width, shape) in shapes.items():
+            start, end = end, end + width * torch.Size(shape).numel()
+            fields[f"{split}.{key}"] = {"dtype": dtype, "shape": shape, "data_offsets": (start, end)}
+    header = json.dumps(fields).encode()
+    return header + b" " * (-len(header) % 8)
+
+
+def _write(file: BinaryIO, dataset: Dataset, tell) -> None:
+    """A split's tensors, one after the other."""
+    labels = []
+    for indices in torch.arange(dataset.length).split(_BATCH):
+        sample = dataset.batch(indices)
+        file.write((sample.images * 255).round_().to(torch.uint8).numpy().tobytes())
+        labels.append((sample.joints, sample.presence, sample.head_size, sample.index))
+        tell(len(indices))
+    for column in zip(*labels, strict=True):
+        file.write(torch.cat(column).numpy().tobytes())
+
+
+def _open(path: Path, split: str | None) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """A split's tensors, mapped from the file, and the file's metadata; no tensors where split is None."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: `posebook data pack` writes such a file")
+    try:
+        file = safe_open(path, framework="pt")
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a packed set, or not a whole one ({error}): pack it again") from error
+    about = file.metadata() or {}
+    if about.get("format") != FORMAT:
+        raise ValueError(f"{path} is not a packed set: `posebook data pack` writes one")
+    if split is None:
+        return {}, about
+    stored = json.loads(about["stored"])
+    if split not in stored:
+        raise ValueError(f"{path} holds no split '{split}': it has {', '.join(stored)}")
+    keys = ("images", "joints", "presence", "head_size", "index")
+    return {key: file.get_tensor(f"{stored[split]}.{key}") for key in keys}, about
+
+
+def _fits(images: Tensor, device: torch.device) -> bool:
+    """Whether these images take less than half of a GPU's free memory; False on other devices."""
+    return device.type == "cuda" and images.numel() < torch.cuda.mem_get_info(device)[0] / 2

@@ -1,0 +1,256 @@
+"""Photographs of people, cropped around each person into batches: what the readers of real sets share."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from posebook.coordinates import similarity, transform_points
+from posebook.datasets.sample import Sample, torso_size
+from posebook.skeleton import Skeleton
+
+# The smallest window around a person, in pixels: a single annotated joint has a box without extent.
+SMALLEST_WINDOW = 16.0
+
+GREY = 128
+
+
+@dataclass
+class People:
+    """People in photographs, one row a person; positions and lengths in pixels of the whole photograph.
+
+    Attributes:
+        paths: each person's photograph; people may share one.
+        joints, presence: as in `Sample`.
+        centre: the middle of the person's window.
+        window: side of the square around the person that a reader cuts out.
+        head_size: as the set's PCKh defines it; NaN where it is not known.
+    """
+
+    paths: list[Path]
+    joints: Float[Tensor, "n j 2"]
+    presence: UInt8[Tensor, "n j"]
+    centre: Float[Tensor, "n 2"]
+    window: Float[Tensor, " n"]
+    head_size: Float[Tensor, " n"]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, which: Tensor) -> People:
+        """Some of the people: a tensor of places or of booleans."""
+        places = torch.arange(len(self))[which]
+        tensors = {k: v[places] for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return replace(self, paths=[self.paths[i] for i in places.tolist()], **tensors)
+
+
+def box_around(
+    joints: Float[Tensor, "n j 2"], presence: UInt8[Tensor, "n j"], context: float
+) -> tuple[Float[Tensor, "n 2"], Float[Tensor, " n"]]:
+    """Centre of the box around each person's present joints, and `context` times its longer side."""
+    present = (presence > 0)[..., None]
+    low = joints.masked_fill(~present, torch.inf).amin(1)
+    high = joints.masked_fill(~present, -torch.inf).amax(1)
+    return (low + high) / 2, context * (high - low).amax(-1)
+
+
+@dataclass
+class Photographs:
+    """Batches of crops around people, with their labels moved along.
+
+    A photograph that cannot be read never stops a run and never yields a wrong label: its crop is plain grey, all its
+    joints are absent, its sizes are NaN, and the first such photograph warns. `broken` holds what was met so far.
+
+    Args:
+        name: what the set is called in messages.
+        people: who is in the photographs.
+        skeleton: the order of their joints.
+        size: side of the crops in pixels.
+        device: where batches go.
+        widen: how many windows wide the crop is; above 1 it shows more around the person.
+    """
+
+    name: str
+    people: People
+    skeleton: Skeleton
+    size: int
+    device: torch.device
+    widen: float = 1.0
+    broken: dict[Path, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or not self.widen > 0:
+            raise ValueError(f"size must be 1 or more and widen above 0, not {self.size} and {self.widen}")
+        missing = missing_files(self.people.paths)
+        if not missing:
+            return
+        if len(missing) == len(set(self.people.paths)):
+            folder = self.people.paths[0].parent
+            raise FileNotFoundError(
+                f"{self.name}: none of its {len(missing):,} photographs is in {folder}: put the set's images there"
+            )
+        self.broken.update({path: "missing" for path in missing})
+        self._warn(missing[0], f"{len(missing):,} photographs are missing, the first is {missing[0]}")
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        # Pillow decodes and resizes outside Python's lock.
+        return ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1))
+
+    def batch(self, indices: Int[Tensor, " b"]) -> Sample:
+        """The people with these numbers, cropped; IndexError where there is no such person."""
+        indices = indices.cpu()
+        people = self.people[indices]
+        window = people.window.clamp_min(SMALLEST_WINDOW) * self.widen
+        boxes = torch.cat([people.centre - window[:, None] / 2, window[:, None]], -1).tolist()
+        crops, extents = zip(*self._pool.map(self._read, people.paths, boxes), strict=True)
+        joints = transform_points(people.joints, similarity(people.centre, window, self.size))
+        inside = _inside(people.joints, torch.tensor(extents)) & _inside(joints, torch.tensor([[self.size] * 2]))
+        presence = people.presence * inside
+        readable = torch.tensor([width > 0 for width, _ in extents])
+        head = torch.where(readable, people.head_size * self.size / window, torch.nan)
+        images = torch.from_numpy(np.stack(crops)).to(self.device).permute(0, 3, 1, 2).contiguous()
+        self._report(people, readable)
+        return Sample(
+            images=images.float().div_(255),
+            joints=joints.to(self.device),
+            presence=presence.to(self.device),
+            head_size=head.to(self.device),
+            torso_size=torso_size(joints, presence, self.skeleton).to(self.device),
+            index=indices.long().to(self.device),
+        )
+
+    def _read(self, path: Path, box: list[float]) -> tuple[np.ndarray, tuple[int, int]]:
+        """A person's crop, and width and height of the whole photograph: 0, 0 where it cannot be read."""
+        if path not in self.broken:
+            try:
+                return read_crop(path, *box, self.size)
+            except Exception as error:  # Pillow raises many kinds on broken files, not all of them OSError
+                self.broken[path] = str(error)
+        return np.full((self.size, self.size, 3), GREY, np.uint8), (0, 0)
+
+    def _report(self, people: People, readable: Tensor) -> None:
+        if readable.all():
+            return
+        path = people.paths[int((~readable).nonzero()[0])]
+        self._warn(path, f"{path} cannot be read ({self.broken[path]})")
+
+    def _warn(self, path: Path, what: str) -> None:
+        """Say once what is broken."""
+        if getattr(self, "_warned", False):
+            return
+        self._warned = True
+        warnings.warn(
+            f"{self.name}: {what}; such photographs stand as grey images without joints: "
+            f"`posebook data check {self.name} {path.parent.parent}` counts them",
+            stacklevel=4,
+        )
+
+
+def _inside(points: Float[Tensor, "b j 2"], extent: Int[Tensor, "#b 2"]) -> Bool[Tensor, "b j"]:
+    """Which points lie within an image of this width and height."""
+    return ((points >= 0) & (points < extent[:, None])).all(-1)
+
+
+def read_crop(
+    path: Path, left: float, top: float, window: float, size: int
+) -> tuple[UInt8[np.ndarray, "size size 3"], tuple[int, int]]:
+    """A square window of a photograph as RGB, scaled to `size`, black beyond its edges; and its width and height.
+
+    The window's corner and side are in the photograph's pixels and may be fractions. Pillow averages when it shrinks,
+    and JPEG is decoded at a half, a quarter or an eighth where the crop needs no more.
+    """
+    from PIL import Image
+
+    with Image.open(path) as image:
+        width, height = image.size
+        wanted = size / window
+        draft = image.draft("RGB", (max(1, int(width * wanted)), max(1, int(height * wanted))))
+        shrink = width / draft[1][2] if draft else 1.0
+        left, top, window = left / shrink, top / shrink, window / shrink
+        x, y = int(np.floor(left)), int(np.floor(top))
+        side = int(np.ceil(max(left - x, top - y) + window))
+        part = image.convert("RGB").crop((x, y, x + side, y + side))
+    box = (left - x, top - y, left - x + window, top - y + window)
+    crop = part.resize((size, size), Image.Resampling.BILINEAR, box=box)
+    return np.asarray(crop), (width, height)
+
+
+def missing_files(paths: list[Path]) -> list[Path]:
+    """Which of these files are not there, each named once; looks each folder through once."""
+    there: dict[Path, set[str]] = {}
+    for folder in {path.parent for path in paths}:
+        there[folder] = set(os.listdir(folder)) if folder.is_dir() else set()
+    return [path for path in dict.fromkeys(paths) if path.name not in there[path.parent]]
+
+
+def check(name: str, people: People, progress: bool = True) -> tuple[bool, str]:
+    """Open every photograph: whether all is well, and a sentence on what there is, what is broken and what to do."""
+    from tqdm import tqdm
+
+    paths = list(dict.fromkeys(people.paths))
+    missing = set(missing_files(paths))
+    there = [path for path in paths if path not in missing]
+    with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
+        found = dict(zip(there, tqdm(pool.map(_extent, there), name, len(there), disable=not progress), strict=True))
+    broken = [path for path, extent in found.items() if isinstance(extent, str)]
+    faults = []
+    if missing:
+        faults.append(f"{len(missing):,} photographs are missing (the first is {min(missing)})")
+    if broken:
+        faults.append(f"{len(broken):,} cannot be read (the first is {broken[0]}: {found[broken[0]]})")
+    sentence = f"{name}: {len(people):,} people in {len(paths):,} photographs, "
+    sentence += f"{int((people.presence > 0).sum()):,} joints annotated"
+    good = torch.tensor([isinstance(found.get(path), tuple) for path in people.paths])
+    if good.any():
+        known = people[good]
+        inside = _inside(known.joints, torch.tensor([found[path] for path in known.paths]))
+        outside = int(((known.presence > 0) & ~inside).sum())
+        if outside:
+            sentence += f", {outside:,} of them outside their photograph and taken as absent"
+    if not faults:
+        return True, f"{sentence}; every photograph can be read."
+    advice = "get these files again; until then their people stand as grey images without joints"
+    return False, f"{sentence}; but {' and '.join(faults)}: {advice}."
+
+
+def _extent(path: Path) -> tuple[int, int] | str:
+    """Width and height of a photograph, or why it cannot be read."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            extent = image.size
+            image.draft("RGB", (1, 1))  # an eighth of the work, and still every byte of the file is read
+            image.load()
+        return extent
+    except Exception as error:
+        return str(error)
+
+
+def load_mat(path: Path, variable: str):
+    """A variable of a MATLAB file, its structures as objects and lone values unwrapped.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file; a file or a variable that cannot be read.
+    """
+    from scipy.io import loadmat
+
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: root is the folder that holds {path.name} and images/")
+    try:
+        content = loadmat(path, struct_as_record=False, squeeze_me=True, variable_names=[variable])
+    except Exception as error:  # SciPy raises many kinds on files that are not MATLAB's
+        raise ValueError(f"{path} is not a MATLAB file that can be read ({error}): get the set again") from error
+    if variable not in content:
+        raise ValueError(f"{path} holds no '{variable}': it is not the label file it should be")
+    return content[variable]

@@ -1,0 +1,333 @@
+"""Notebooks run headless: parameters checked, executed by papermill, several at a time, with an index of what came out.
+
+A notebook runs in its own folder, as it does in JupyterLab. A cell tagged `summary` prints, as its last line, what
+the index and the command line say about the notebook.
+"""
+
+from __future__ import annotations
+
+import ast
+import html
+import os
+import sys
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from posebook.paths import NOTEBOOKS
+
+PROFILES = ("quick", "study", "paper")
+
+# Parameters that name a place. They are made absolute, since a notebook does not run where the command was given.
+PLACES = ("data_root", "output_dir")
+
+# Seconds for a kernel to come up: a cold disk or a busy machine takes more than papermill's minute.
+START_TIMEOUT = 180
+
+
+class NotebookError(ValueError):
+    """A notebook stopped: which, at which cell, and why."""
+
+
+@dataclass(frozen=True)
+class Executed:
+    """An executed notebook, as its file tells it.
+
+    Attributes:
+        file: the executed notebook; its HTML lies beside it.
+        title: the notebook's first heading.
+        summary: the last line that its cell tagged `summary` printed, else the title.
+        profile: what it ran with; empty for a notebook without the parameter.
+        seconds: how long it ran.
+        failure: None, or where and why it stopped before its end.
+    """
+
+    file: Path
+    title: str
+    summary: str
+    profile: str
+    seconds: float
+    failure: str | None
+
+
+def find(paths: Iterable[str | Path] = ()) -> list[Path]:
+    """Notebooks as given, a folder standing for all within it; without any, all of the repository's, in order of path.
+
+    Raises:
+        FileNotFoundError: a path that is neither a notebook nor a folder that holds one.
+    """
+    found: list[Path] = []
+    for path in [Path(p) for p in paths] or [NOTEBOOKS]:
+        within = sorted(p for p in path.rglob("*.ipynb") if not _hidden(p, path)) if path.is_dir() else [path]
+        if not within or within[0].suffix != ".ipynb" or not within[0].is_file():
+            raise FileNotFoundError(f"there is no notebook at {path}: give an .ipynb file, or a folder of them")
+        found += [p.resolve() for p in within]
+    return list(dict.fromkeys(found))
+
+
+def parameters_of(notebook: Path) -> dict[str, Any]:
+    """The parameters of a notebook (its cell tagged `parameters`) and their defaults, None where it is an expression.
+
+    Raises:
+        ValueError: the file is not a notebook that can be read.
+    """
+    import papermill
+
+    try:
+        inferred = papermill.inspect_notebook(notebook)
+    except Exception as error:
+        raise ValueError(f"{_shown(notebook)} cannot be read as a notebook: {error}") from error
+    return {name: _literal(parameter["default"], otherwise=None) for name, parameter in inferred.items()}
+
+
+def settle(notebook: Path, profile: str, given: dict[str, Any]) -> dict[str, Any]:
+    """The parameters a notebook is run with: those given, the profile where it has one, places made absolute.
+
+    Args:
+        given: values, or their text as typed, which is read by the type of the notebook's default.
+
+    Raises:
+        ValueError: an unknown profile, a parameter that the notebook does not have, or a value of another type.
+    """
+    if profile not in PROFILES:
+        raise ValueError(f"no profile is called '{profile}'; there are {', '.join(PROFILES)}")
+    known = parameters_of(notebook)
+    values = {"profile": profile} if "profile" in known else {}
+    for name, value in given.items():
+        if name not in known:
+            raise ValueError(f"{_shown(notebook)} has no parameter '{name}'; it has {', '.join(known) or 'none'}")
+        values[name] = _as_typed(notebook, name, value, known[name])
+    for name in PLACES:
+        if values.get(name) is not None:
+            values[name] = str(Path(str(values[name])).expanduser().resolve())
+    return values
+
+
+def execute(notebook: Path, output: Path, parameters: dict[str, Any], progress: bool = True) -> Executed:
+    """Run one notebook in its own folder and write what came out, up to where it stopped, as a notebook and as HTML.
+
+    Args:
+        output: where the executed notebook goes; its HTML lies beside it.
+        progress: show a bar that counts cells.
+    """
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    _use_this_python()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.with_suffix(".html").unlink(missing_ok=True)
+    failure = None
+    try:
+        papermill.execute_notebook(
+            notebook,
+            output,
+            parameters=parameters,
+            kernel_name="python3",
+            cwd=notebook.parent,
+            start_timeout=START_TIMEOUT,
+            progress_bar={"desc": notebook.name} if progress else False,
+            # What a kernel says about its own sockets is no news to a reader of notebooks.
+            extra_arguments=["--log-level=ERROR"],
+        )
+    except papermill.PapermillExecutionError as error:
+        failure = f"{error.ename}: {error.evalue}"
+    except DeadKernelError:
+        failure = "the kernel died, as it does when memory runs out"
+    _finish(output, notebook.parent, failure)
+    return read_executed(output)
+
+
+def run(
+    notebooks: Iterable[str | Path] = (),
+    profile: str = "quick",
+    parameters: dict[str, Any] | None = None,
+    output: str | Path = "runs",
+    jobs: int = 1,
+) -> list[Executed]:
+    """Run notebooks, several at a time, with a progress bar, and write `index.html` over all that `output` holds.
+
+    The processes are joblib's, so `joblib.parallel_config` can send them to a cluster; here each has its share of the
+    cores.
+
+    Args:
+        notebooks: files or folders; all notebooks of the repository where none is given.
+        profile: "quick", "study" or "paper", for the notebooks that have the parameter.
+        parameters: values of other parameters, which every one of the notebooks must have.
+        output: the folder the executed notebooks go to, laid out like the notebooks' own.
+        jobs: how many run at the same time.
+
+    Raises:
+        FileNotFoundError, ValueError: as `find` and `settle` do, before anything has run.
+        NotebookError: a notebook stopped; those that were still running are stopped too.
+    """
+    from joblib import Parallel, delayed
+    from tqdm import tqdm
+
+    output = Path(output).resolve()
+    files = find(notebooks)
+    plan = [(file, _place(file, output), settle(file, profile, parameters or {})) for file in files]
+    places = [place for _, place, _ in plan]
+    if len(set(places)) < len(places):
+        raise ValueError("two of the notebooks have one name and would overwrite each other: give each an output")
+    jobs = min(jobs, len(plan))
+    ended = Parallel(n_jobs=jobs, return_as="generator_unordered")(
+        delayed(execute)(*step, progress=jobs == 1) for step in plan
+    )
+    done = []
+    with tqdm(total=len(plan), unit="notebook", disable=jobs == 1) as bar, warnings.catch_warnings():
+        # joblib warns of the notebooks that a failing one cancels, which is what is wanted.
+        warnings.filterwarnings("ignore", message=".*have been cancelled", category=UserWarning)
+        for executed in ended:
+            done.append(executed)
+            bar.update()
+            if executed.failure:
+                break
+        ended.close()
+    write_index(output)
+    if done[-1].failure:
+        notebook, page = files[places.index(done[-1].file)], done[-1].file.with_suffix(".html")
+        raise NotebookError(f"{_shown(notebook)} stopped at {done[-1].failure} (see {_shown(page)})")
+    return sorted(done, key=lambda executed: places.index(executed.file))
+
+
+def read_executed(file: Path) -> Executed:
+    """What an executed notebook tells about itself."""
+    import nbformat
+
+    notebook = nbformat.read(file, as_version=4)
+    about = notebook.metadata.get("papermill", {})
+    ending = notebook.metadata.get("posebook", {"failure": "an unknown cell: it was interrupted"})
+    headings = [
+        line.lstrip("# ").strip()
+        for cell in notebook.cells
+        if cell.cell_type == "markdown"
+        for line in cell.source.splitlines()
+        if line.startswith("# ")
+    ]
+    title = headings[0] if headings else file.stem
+    printed = [
+        line.strip()
+        for cell in notebook.cells
+        if "summary" in cell.metadata.get("tags", [])
+        for out in cell.get("outputs", [])
+        if out.output_type == "stream" and out.name == "stdout"
+        for line in out.text.splitlines()
+        if line.strip()
+    ]
+    return Executed(
+        file=file,
+        title=title,
+        summary=printed[-1] if printed else title,
+        profile=about.get("parameters", {}).get("profile", ""),
+        seconds=about.get("duration") or 0.0,
+        failure=ending["failure"],
+    )
+
+
+def write_index(output: Path) -> Path:
+    """Write `index.html`, a table of every executed notebook in a folder: title, summary, profile, time, link."""
+    rows = []
+    for file in find([output]):
+        try:
+            executed = read_executed(file)
+        except ValueError:  # cut off in the middle of writing, as a killed run leaves it
+            continue
+        title, page = html.escape(executed.title), file.with_suffix(".html")
+        link = html.escape(page.relative_to(output).as_posix())
+        summary = f"stopped at {executed.failure}" if executed.failure else executed.summary
+        cells = [f'<a href="{link}">{title}</a>' if page.exists() else title]
+        cells += [html.escape(text) for text in (summary, executed.profile, f"{executed.seconds:.0f} s")]
+        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    index = output / "index.html"
+    index.write_text(_INDEX.format(rows="\n".join(rows)), encoding="utf-8")
+    return index
+
+
+_INDEX = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>posebook: executed notebooks</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }}
+table {{ border-collapse: collapse; width: 100%; }}
+th, td {{ text-align: left; padding: .4rem .8rem .4rem 0; border-bottom: 1px solid #ddd; vertical-align: top; }}
+td:last-child {{ text-align: right; white-space: nowrap; }}
+</style>
+<h1>Executed notebooks</h1>
+<table>
+<tr><th>Notebook</th><th>Summary</th><th>Profile</th><th>Time</th></tr>
+{rows}
+</table>
+</html>
+"""
+
+
+def _hidden(path: Path, below: Path) -> bool:
+    """Whether a file lies in a hidden folder, as JupyterLab's checkpoints do."""
+    return any(part.startswith(".") for part in path.relative_to(below).parts)
+
+
+def _literal(text: str, otherwise: Any) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return otherwise
+
+
+def _as_typed(notebook: Path, name: str, value: Any, default: Any) -> Any:
+    """A value of the default's type, read from its text where it came as text."""
+    if isinstance(value, str) and not isinstance(default, str):
+        value = _literal(value, otherwise=value)
+    wanted = (int, float) if isinstance(default, float) else type(default)
+    if default is not None and not isinstance(value, wanted):
+        raise ValueError(
+            f"parameter '{name}' of {_shown(notebook)} takes a value like {default!r} "
+            f"({type(default).__name__}), not {value!r}"
+        )
+    return value
+
+
+def _place(notebook: Path, output: Path) -> Path:
+    """Where an executed notebook goes: `output` is laid out like the repository's notebooks, others lie on top."""
+    inside = notebook.is_relative_to(NOTEBOOKS)
+    return output / (notebook.relative_to(NOTEBOOKS) if inside else notebook.name)
+
+
+def _use_this_python() -> None:
+    """Let the kernel named python3 be that of the running environment, whatever else Jupyter finds on the machine."""
+    own = os.path.join(sys.prefix, "share", "jupyter")
+    others = [path for path in os.environ.get("JUPYTER_PATH", "").split(os.pathsep) if path]
+    os.environ["JUPYTER_PATH"] = os.pathsep.join(dict.fromkeys([own, *others]))
+
+
+def _finish(executed: Path, folder: Path, error: str | None) -> None:
+    """Record in an executed notebook how it ended, and write its HTML with the pictures of its own folder inside."""
+    import nbformat
+    from nbconvert import HTMLExporter
+
+    notebook = nbformat.read(executed, as_version=4)
+    notebook.metadata["posebook"] = {"failure": f"{_last_cell(notebook)}: {' '.join(error.split())}" if error else None}
+    nbformat.write(notebook, executed)
+    resources = {"metadata": {"name": executed.stem, "path": str(folder)}}
+    page, _ = HTMLExporter(embed_images=True).from_notebook_node(notebook, resources=resources)
+    executed.with_suffix(".html").write_text(page, encoding="utf-8")
+
+
+def _last_cell(notebook: Any) -> str:
+    """The last cell that was started, by its number (as JupyterLab counts) and its first line of code."""
+    code = [
+        cell
+        for cell in notebook.cells
+        if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])
+    ]
+    number, cell = [(n, cell) for n, cell in enumerate(code, 1) if cell.metadata.papermill.get("start_time")][-1]
+    lines = [line.strip() for line in cell.source.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    return f"cell {number} ({lines[0] if lines else 'empty'})"
+
+
+def _shown(path: Path) -> str:
+    """A path as a person would type it: from the current folder, where it lies below."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -1,0 +1,195 @@
+"""Rendered figures: their labels are exact, their samples reproducible, their scenes as hard as promised."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from posebook.datasets import open_dataset, people
+from posebook.datasets.figures import LENGTHS, Figures, tags
+from posebook.datasets.raster import Shapes, rasterise
+from posebook.skeleton import MPII, PART_INDEX, PARTS, TAGS
+
+
+@pytest.fixture(scope="module")
+def life():
+    return Figures("train").batch(torch.arange(400))
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return Figures("train", difficulty="plain").batch(torch.arange(96))
+
+
+def test_a_sample_depends_on_its_number_alone():
+    figures = Figures("train", size=64)
+    together = figures.batch(torch.tensor([3, 7, 11, 1_000_000_007]))
+    alone = figures.batch(torch.tensor([11]))
+    assert torch.equal(together.images[2], alone.images[0])
+    assert torch.equal(together.joints[2], alone.joints[0])
+    assert torch.equal(together.parsing[2], alone.parsing[0])
+    assert together.index.tolist() == [3, 7, 11, 1_000_000_007]
+
+
+def test_splits_and_seeds_differ():
+    first = torch.arange(32)
+    poses = [Figures(s, size=32, seed=k).batch(first).joints for s in ("train", "validation", "test") for k in (0, 1)]
+    rows = torch.cat(poses).flatten(1)
+    assert len(rows.unique(dim=0)) == len(rows)
+
+
+def test_a_larger_image_shows_the_same_people():
+    small = Figures("train", size=64).batch(torch.arange(16))
+    large = Figures("train", size=128).batch(torch.arange(16))
+    assert torch.allclose(large.joints, small.joints * 2, atol=1e-3)
+    shrunk = torch.nn.functional.avg_pool2d(large.images, 2)
+    assert (shrunk - small.images).abs().mean() < 0.06
+
+
+def test_lengths_and_errors():
+    assert Figures("train").length is None
+    assert Figures("test").length == LENGTHS["test"]
+    with pytest.raises(IndexError, match="0 to 1999"):
+        Figures("test").batch(torch.tensor([2000]))
+    with pytest.raises(ValueError, match="life, plain"):
+        Figures("train", difficulty="easy")
+    with pytest.raises(ValueError, match="8 divides"):
+        Figures("train", size=100)
+    with pytest.raises(ValueError, match="figures, lsp"):
+        open_dataset("coco", split="train")
+    with pytest.raises(ValueError, match="data_root"):
+        open_dataset("lspet", split="train")
+
+
+def test_scenes_are_as_hard_as_promised(life):
+    annotated = (life.presence > 0).sum()
+    assert 0.10 <= (life.presence == 1).sum() / annotated <= 0.25
+    assert 0.02 <= (life.presence == 0).float().mean() <= 0.15
+    covered = torch.stack([(life.presence == 1)[:, j].any() for j in range(16)])
+    assert covered.all()
+
+
+def test_half_of_the_scenes_hold_an_object_or_another_person(monkeypatch):
+    from posebook.datasets import figures
+
+    owners = []
+    draw = figures.rasterise
+    monkeypatch.setattr(figures, "rasterise", lambda *a: owners.append(draw(*a)) or owners[-1])
+    Figures("train").batch(torch.arange(200))
+    seen = torch.cat([(canvas.owner > 1).flatten(1).any(1) for canvas in owners])
+    assert seen.float().mean() >= 0.5
+
+
+def test_all_parts_and_challenges_occur(life):
+    assert set(life.parsing.unique().tolist()) == set(range(len(PARTS)))
+    assert life.tags.any(0).all(), dict(zip(TAGS, life.tags.float().mean(0).tolist(), strict=True))
+    assert not life.tags.all(0).any()
+
+
+def test_plain_figures_are_whole_and_alone(plain):
+    assert (plain.presence > 0).float().mean() > 0.99
+    assert plain.instances.max() == 1
+    assert (plain.presence == 1).float().mean() < 0.15
+
+
+def test_visible_limbs_carry_their_label(plain):
+    """At a visible wrist or ankle the parsing map shows the person, and never the other side's limb."""
+    for side, other in (("l", "r"), ("r", "l")):
+        for joint, wrong in (("wrist", "arm"), ("ankle", "leg"), ("ankle", "shoe")):
+            j = MPII.index(f"{side}_{joint}")
+            seen = plain.presence[:, j] == 2
+            x, y = plain.joints[seen, j].long().clamp(0, 127).unbind(-1)
+            label = plain.parsing[seen.nonzero()[:, 0], y, x]
+            assert (label > 0).float().mean() > 0.97
+            assert not (label == PART_INDEX[f"{other}_{wrong}"]).any()
+
+
+def test_the_face_tells_front_from_back(plain):
+    back = plain.tags[:, TAGS.index("back_view")]
+    face = (plain.parsing == PART_INDEX["face"]).flatten(1).sum(1).float()
+    area = (plain.parsing > 0).flatten(1).sum(1)
+    assert 0.05 < back.float().mean() < 0.6
+    assert (face / area)[~back].mean() > 2 * (face / area)[back].mean()
+
+
+def test_everyone_is_labelled_where_several_are_asked_for():
+    scene = Figures("train", people=3).batch(torch.arange(32))
+    assert scene.people_joints.shape == (32, 3, 16, 2)
+    assert torch.equal(scene.people_joints[:, 0], scene.joints)
+    assert torch.equal(scene.people_presence[:, 0], scene.presence)
+    assert set(scene.instances.unique().tolist()) == {0, 1, 2, 3}
+    assert torch.equal(scene.parsing > 0, scene.instances > 0)
+    # A visible joint of the second person lies on the second person.
+    j = MPII.index("pelvis")
+    seen = scene.people_presence[:, 1, j] == 2
+    x, y = scene.people_joints[seen, 1, j].long().clamp(0, 127).unbind(-1)
+    assert (scene.instances[seen.nonzero()[:, 0], y, x] == 2).float().mean() > 0.95
+
+
+def test_sizes_of_head_and_torso(life):
+    neck, top = MPII.index("upper_neck"), MPII.index("head_top")
+    expected = 0.75 * (life.joints[:, neck] - life.joints[:, top]).norm(dim=-1)
+    assert torch.allclose(life.head_size, expected)
+    assert life.torso_size.isfinite().all()
+
+
+def test_tags_by_hand():
+    full = torch.full((4, 16), 2, dtype=torch.uint8)
+    full[1, [0, 1, 4, 5]] = 0  # no knees, no ankles
+    full[2, 6:] = 0  # nothing above the hips
+    full[3, 10] = 1
+    back = torch.tensor([False, False, False, True])
+    table = dict(zip(TAGS, tags(full, back).T.tolist(), strict=True))
+    assert table["full_body"] == [True, False, False, True]
+    assert table["upper_body"] == [False, True, False, False]
+    assert table["lower_body"] == [False, False, True, False]
+    assert table["head_missing"] == [False, False, True, False]
+    assert table["occlusion"] == [False, False, False, True]
+    assert table["back_view"] == [False, False, False, True]
+
+
+def _strokes(batch: int, count: int, seed: int) -> Shapes:
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.rand(batch, count, *shape, generator=generator)
+
+    start, end = draw(2) * 80 - 8, draw(2) * 80 - 8
+    return Shapes(
+        start=start, end=end, start_radius=draw() * 14 - 2, end_radius=draw() * 14 - 2, flat=draw() < 0.4, depth=draw(),
+        cut=draw() * 2 - 0.7, colours=draw(2, 3), labels=(draw(2) * 20).long(), owner=(draw() * 4).long(),
+        axis_start=start, axis_end=end, axis_radius=draw() + 1, relief=draw(), pattern=torch.zeros(batch, count, 3),
+    )  # fmt: skip
+
+
+def test_the_rasteriser_agrees_with_testing_every_shape_at_every_pixel():
+    size = 64
+    shapes = _strokes(3, 12, seed=1)
+    shapes.start_radius = torch.where(shapes.end_radius < 0, -1.0, shapes.start_radius.clamp_min(0))
+    canvas = rasterise(shapes, size, torch.zeros(3, 2))
+    centres = torch.arange(size) + 0.5
+    for b in range(3):
+        nearest, winner = torch.full((size, size), -1.0), torch.full((size, size), -1)
+        for n in range(12):
+            if shapes.start_radius[b, n] < 0:
+                continue
+            start, delta = shapes.start[b, n], shapes.end[b, n] - shapes.start[b, n]
+            x, y = centres[None, :] - start[0], centres[:, None] - start[1]
+            free = (x * delta[0] + y * delta[1]) / delta.square().sum()
+            t = free.clamp(0, 1)
+            radius = torch.lerp(shapes.start_radius[b, n], shapes.end_radius[b, n], t)
+            radius = radius * torch.where(free < shapes.cut[b, n], 1.13, 1.0)
+            inside = (x - t * delta[0]).square() + (y - t * delta[1]).square() < radius.square()
+            if shapes.flat[b, n]:
+                inside &= free == t
+            closer = inside & (shapes.depth[b, n] > nearest)
+            nearest[closer], winner[closer] = shapes.depth[b, n], n
+        assert (canvas.shape[b] != winner).float().mean() < 1e-3
+
+
+def test_own_shapes_name_every_joint():
+    own = people.own_shapes()
+    assert own.shape == (16, len(people.NAMES))
+    assert own.any(1).all()
+    knee, hand = MPII.index("l_knee"), people.NAMES.index("hand_l")
+    assert not own[knee, hand]

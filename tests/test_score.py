@@ -1,0 +1,219 @@
+"""Annotation and prediction files read, and the tables that papers print."""
+
+from __future__ import annotations
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+import scipy.io
+import torch
+from click.testing import CliRunner
+from posebook.cli import main
+from posebook.score import BENCHMARKS, PCP_COLUMNS, read_predictions, read_truth, render, report
+from posebook.skeleton import HARD_JOINTS, MPII
+
+# What data/README of the real sets states for preds-example.h5 against valid.h5, in MPII's order.
+PUBLISHED = (72.96, 77.79, 83.21, 82.79, 78.25, 72.82, 87.84, 96.42,
+             96.14, 93.80, 78.01, 84.46, 91.88, 92.60, 84.52, 77.83)  # fmt: skip
+
+
+@pytest.fixture
+def files(tmp_path):
+    """An annotation file of twelve people and their predictions, and the predictions as an array."""
+
+    def write(joints: int = 16, people: int = 12):
+        random = np.random.default_rng(0)
+        part = random.uniform(20, 300, (people, joints, 2)).astype(np.float32)
+        visible = random.integers(0, 2, (people, joints)).astype(float)
+        annotations = tmp_path / ("joints.mat" if joints == 14 else "valid.h5")
+        if joints == 14:
+            rows = np.concatenate([part, 1 - visible[..., None]], -1)
+            scipy.io.savemat(annotations, {"joints": rows.transpose(2, 1, 0)})
+        else:
+            part[0, 1] = -1
+            with h5py.File(annotations, "w") as file:
+                file.update(part=part, visible=visible, normalize=random.uniform(30, 60, people))
+                file.update(imgname=[b"one.jpg"] * people, center=np.full((people, 2), 160.0), scale=np.ones(people))
+        preds = part + random.normal(0, 15, part.shape)
+        with h5py.File(tmp_path / "preds.h5", "w") as file:
+            file["preds"] = preds
+        return annotations, tmp_path / "preds.h5", preds
+
+    return write
+
+
+def score(annotations, predictions, *more):
+    return CliRunner().invoke(
+        main, ["score", "--annotations", str(annotations), "--predictions", str(predictions), *more]
+    )
+
+
+def test_the_published_figures_are_reproduced(real_data):
+    folder = real_data("mpii")
+    run = score(folder / "valid.h5", folder / "preds-example.h5", "--json")
+    assert run.exit_code == 0, run.output
+    result = json.loads(run.output)
+    assert [row["all"] for row in result["joints"].values()] == pytest.approx(PUBLISHED, abs=0.01)
+    assert result["means"]["hard joints"]["occluded"] == pytest.approx(55.78, abs=0.01)
+    assert result["means"]["hard joints"]["visible"] == pytest.approx(86.66, abs=0.01)
+    # AUC once more, over 51 thresholds and the 14 joints that MPII ranks by.
+    with h5py.File(folder / "valid.h5") as truth, h5py.File(folder / "preds-example.h5") as preds:
+        part, size, predicted = truth["part"][:], truth["normalize"][:], preds["preds"][:]
+    distance = np.linalg.norm(part - predicted, axis=-1) / size[:, None]
+    ranked = [j for j in range(16) if j not in (6, 7)]
+    counted = distance[:, ranked][(part > 0).all(-1)[:, ranked]]
+    area = 100 * np.mean([(counted <= k / 100).mean() for k in range(51)])
+    assert result["table"]["AUC"] == pytest.approx(area, abs=0.01)
+    assert result["table"]["Mean"] == pytest.approx(100 * (counted <= 0.5).mean(), abs=0.01)
+
+
+def test_real_predictions_score_the_same_from_matlab(real_data, tmp_path):
+    folder = real_data("mpii")
+    with h5py.File(folder / "preds-example.h5") as file:
+        preds = file["preds"][:]
+    scipy.io.savemat(tmp_path / "preds.mat", {"preds": preds.transpose(1, 2, 0)})
+    expected = score(folder / "valid.h5", folder / "preds-example.h5")
+    assert score(folder / "valid.h5", tmp_path / "preds.mat").output == expected.output
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (1, 2, 0), (2, 1, 0)])
+@pytest.mark.parametrize("name", ["preds", "pred"])
+@pytest.mark.parametrize("version", ["5", "7.3"])
+def test_matlab_predictions_in_any_order_read_as_the_hdf5_ones(files, tmp_path, axes, name, version):
+    annotations, predictions, preds = files()
+    path, values = tmp_path / "preds.mat", preds.transpose(axes)
+    if version == "5":
+        scipy.io.savemat(path, {name: values, "note": "ours"})
+    else:
+        with h5py.File(path, "w", userblock_size=512) as file:
+            file[name] = values.T
+    assert torch.equal(read_predictions(path, 12, 16), read_predictions(predictions, 12, 16))
+    assert torch.equal(read_predictions(path, 12, 16), torch.from_numpy(preds))
+    assert score(annotations, path).output == score(annotations, predictions).output
+
+
+def test_axes_that_cannot_be_told_apart_are_refused_from_matlab(tmp_path):
+    square = np.random.default_rng(0).normal(size=(16, 16, 2))
+    scipy.io.savemat(tmp_path / "preds.mat", {"preds": square})
+    with pytest.raises(ValueError, match="cannot be told apart"):
+        read_predictions(tmp_path / "preds.mat", 16, 16)
+    with h5py.File(tmp_path / "preds.h5", "w") as file:
+        file["preds"] = square
+    assert torch.equal(read_predictions(tmp_path / "preds.h5", 16, 16), torch.from_numpy(square))
+
+
+def test_a_single_person_survives_matlab(tmp_path):
+    one = np.random.default_rng(0).normal(size=(16, 2, 1))
+    scipy.io.savemat(tmp_path / "preds.mat", {"preds": one[..., 0]})
+    assert torch.equal(read_predictions(tmp_path / "preds.mat", 1, 16), torch.from_numpy(one.transpose(2, 0, 1)))
+
+
+def test_annotations_give_presence_and_sizes(files):
+    annotations, _, _ = files()
+    truth = read_truth(annotations, "mpii")
+    assert truth.presence[0, 1] == 0
+    assert set(truth.presence.unique().tolist()) == {0, 1, 2}
+    with h5py.File(annotations) as file:
+        assert truth.head_size.tolist() == pytest.approx(file["normalize"][:])
+    shoulder, hip = MPII.index("l_shoulder"), MPII.index("r_hip")
+    expected = (truth.joints[3, shoulder] - truth.joints[3, hip]).norm()
+    assert truth.torso_size[3] == pytest.approx(float(expected))
+
+
+def test_wrong_files_are_named_in_a_sentence(files, tmp_path):
+    annotations, predictions, preds = files()
+
+    def write(name, **fields):
+        with h5py.File(tmp_path / name, "w") as file:
+            file.update(fields)
+        return tmp_path / name
+
+    text = tmp_path / "notes.h5"
+    text.write_text("not numbers")
+    (tmp_path / "notes.mat").write_text("not numbers")
+    scipy.io.savemat(tmp_path / "empty.mat", {"text": "abc"})
+    wrong = {
+        "there is no file": (annotations, tmp_path / "missing.h5"),
+        "is not an HDF5 file": (annotations, text),
+        "is not a MATLAB file": (annotations, tmp_path / "notes.mat"),
+        "it has no numbers at all": (annotations, tmp_path / "empty.mat"),
+        "has no 'preds' (or 'pred'); it has guesses": (annotations, write("a.h5", guesses=preds)),
+        "is 11 x 16 x 2; the annotations need 12 x 16 x 2": (annotations, write("b.h5", preds=preds[:11])),
+        "is 12 x 16 x 3": (annotations, write("c.h5", preds=np.ones((12, 16, 3)))),
+        "d.h5 lacks": (write("d.h5", preds=preds), predictions),
+        "missing.csv does not exist": (tmp_path / "missing.csv", predictions),
+    }
+    for sentence, (truth, guess) in wrong.items():
+        run = score(truth, guess)
+        assert run.exit_code == 1, sentence
+        assert sentence in run.output
+        assert "Traceback" not in run.output
+    run = score(annotations, predictions, "--dataset", "flic")
+    assert "has the 16 joints of MPII, and FLIC has 11" in run.output
+
+
+@pytest.mark.parametrize(("name", "joints"), [("mpii", 16), ("lip", 16), ("lsp", 14), ("flic", 11)])
+def test_every_benchmark_prints_its_table(files, name, joints):
+    annotations, predictions, _ = files(joints)
+    run = score(annotations, predictions, "--dataset", name)
+    assert run.exit_code == 0, run.output
+    lines = run.output.splitlines()
+    columns = "Elbow Wrist" if name == "flic" else "Head Shoulder Elbow Wrist Hip Knee Ankle"
+    assert lines[2].split() == [*columns.split(), *(["U.Body"] if name == "lip" else []), "Mean", "AUC"]
+    assert len(lines[3].split()) == len(lines[2].split())
+    assert all(joint in run.output for joint in BENCHMARKS[name].skeleton.joints)
+    assert ("Upper arm" in run.output) == (name == "lsp")
+    assert json.loads(score(annotations, predictions, "--dataset", name, "--json").output)["people"] == 12
+
+
+def test_table_columns_are_means_of_their_joints(files):
+    annotations, predictions, _ = files()
+    truth = read_truth(annotations, "mpii")
+    result = report(read_predictions(predictions, 12, 16), truth, "mpii")
+    joints = result["joints"]
+    assert result["table"]["Wrist"] == pytest.approx((joints["r_wrist"]["all"] + joints["l_wrist"]["all"]) / 2)
+    assert result["table"]["Head"] == pytest.approx((joints["upper_neck"]["all"] + joints["head_top"]["all"]) / 2)
+    assert result["means"]["hard joints"]["all"] == pytest.approx(np.mean([joints[j]["all"] for j in HARD_JOINTS]))
+    assert sum(column in render(result) for column in result["table"]) == len(result["table"])
+
+
+def test_lip_takes_head_size_from_the_joints_and_leaves_out_headless_images(files):
+    annotations, predictions, _ = files()
+    truth = read_truth(annotations, "lip")
+    predicted = read_predictions(predictions, 12, 16)
+    truth.presence[4:, MPII.index("head_top")] = 0
+    result = BENCHMARKS["lip"].score(predicted, truth)
+    assert int(result.counted.max()) == 4
+    head = (truth.joints[:, 8] - truth.joints[:, 9]).norm(dim=-1)
+    error = (predicted - truth.joints).norm(dim=-1)
+    counted = truth.presence > 0
+    counted[4:] = False
+    right = counted & (error <= 0.5 * head[:, None])
+    table = BENCHMARKS["lip"].table(result)
+    assert table["U.Body"] == pytest.approx(100 * float(right[:, 8:].sum() / counted[:, 8:].sum()))
+    both = [j for j in range(16) if j not in (6, 7)]
+    assert table["Mean"] == pytest.approx(100 * float(right[:, both].sum() / counted[:, both].sum()))
+
+
+def test_of_lsp_the_last_thousand_are_scored(tmp_path):
+    random = np.random.default_rng(0)
+    joints = random.uniform(0, 100, (3, 14, 2000))
+    joints[2] = random.integers(0, 2, (14, 2000))
+    scipy.io.savemat(tmp_path / "joints.mat", {"joints": joints})
+    truth = read_truth(tmp_path / "joints.mat", "lsp")
+    assert torch.allclose(truth.joints, torch.tensor(joints[:2, :, 1000:].transpose(2, 1, 0)).float())
+    assert torch.equal(truth.presence == 1, torch.tensor(joints[2, :, 1000:].T == 1))
+    assert (truth.presence > 0).all()
+
+
+def test_a_set_in_which_nothing_is_annotated_prints_dashes(files):
+    annotations, predictions, _ = files(14)
+    truth = read_truth(annotations, "lsp")
+    truth.presence[:] = 0
+    result = report(read_predictions(predictions, 12, 14), truth, "lsp")
+    assert set(result["table"].values()) == {None}
+    assert list(result["pcp"]) == [*PCP_COLUMNS, "Mean"]
+    assert "-" in render(result).split()
+    json.dumps(result, allow_nan=False)
