@@ -38,7 +38,7 @@ def data_list() -> None:
     from posebook.datasets.fetch import SETS
 
     for name, about in SETS.items():
-        get = f"posebook data fetch {name} ROOT" if about.archives else f"{about.how}, from {about.site}"
+        get = f"posebook data fetch {name} ROOT" if about.archives else f"go to {about.site} and {about.how}"
         click.echo(f"{name}: {about.title}, {about.holds}. Get it: {get}.")
 
 
@@ -150,6 +150,49 @@ def score(dataset: str, annotations: str, predictions: str, centric: str, as_jso
     predicted = read_predictions(predictions, *truth.presence.shape)
     result = report(predicted, truth, dataset, centric)
     click.echo(json.dumps(result, indent=2) if as_json else render(result))
+
+
+@main.group()
+def prior() -> None:
+    """The pose prior: fit it to annotations, check it against them."""
+
+
+@prior.command("fit")
+@click.argument("annotations", nargs=-1, required=True, metavar="ANNOTATIONS...")
+@click.option("--output", default="data/pose_prior.safetensors", show_default=True, help="Where the prior goes.")
+@click.option("--components", default=96, show_default=True, type=click.IntRange(min=1), help="Gaussians in it.")
+@click.option("--seed", default=0, show_default=True, help="Of the k-means it starts from.")
+@_friendly
+def prior_fit(annotations: tuple[str, ...], output: str, components: int, seed: int) -> None:
+    """Fit the pose prior to the complete poses in MPII's .csv, .h5 or .mat files.
+
+    Who is in several of the files counts once.
+    """
+    from posebook.prior import complete_poses, fit
+
+    poses = complete_poses(annotations)
+    click.echo(f"Fitting {components} components to {len(poses):,} poses and their mirror images: a minute or two ...")
+    fit(poses, components, seed).save(output)
+    click.echo(f"Wrote {output}; `posebook prior check --prior {output}` compares it with the poses.")
+
+
+@prior.command("check")
+@click.option("--prior", "path", default=None, help="The prior's file.  [default: the one that ships]")
+@click.option("--samples", default=20_000, show_default=True, type=click.IntRange(min=1000), help="Poses to draw.")
+@click.option("--seed", default=0, show_default=True, help="Of the drawing.")
+@_friendly
+def prior_check(path: str | None, samples: int, seed: int) -> None:
+    """Compare poses drawn from the prior with the real ones it was fitted to; fails where they differ too much."""
+    from posebook.prior import PRIOR, PosePrior, fidelity
+    from posebook.skeleton import MPII
+
+    found = fidelity(PosePrior.load(path or PRIOR), samples, seed)
+    click.echo(f"Correlation of the 120 mutual informations with the real ones: {found.correlation:.4f}")
+    for name, groups in (("real", found.real_groups), ("drawn", found.sampled_groups)):
+        click.echo(f"Groups, {name}: " + " | ".join(" ".join(MPII.joints[j] for j in group) for group in groups))
+    click.echo(f"Plausible: {found.plausible_draws:.2%} of single draws, {found.plausible:.2%} of the poses given out")
+    if found.correlation < 0.95 or found.sampled_groups != found.real_groups:
+        raise ValueError("the prior is not like real poses: correlation below 0.95, or other groups; fit it anew")
 
 
 if __name__ == "__main__":

@@ -58,7 +58,9 @@ def style() -> None:
     )
 
 
-def figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (7, 4)) -> tuple[Figure, np.ndarray]:
+def figure(
+    rows: int = 1, columns: int = 1, size: tuple[float | int, float | int] = (7, 4)
+) -> tuple[Figure, np.ndarray]:
     """A figure and its grid of axes. Nobody shows it but who gets it: pyplot does not keep it."""
     # Importing pyplot is what teaches a notebook to display figures.
     import matplotlib.pyplot as plt
@@ -192,15 +194,16 @@ def show_maps(
     from matplotlib.colors import Normalize
 
     grey = image.mean(0)
-    titles = [f"{name}  {peak:.2f}" for name, peak in zip(names, maps.amax((1, 2)).tolist(), strict=True)]
+    titles = [f"{readable(name)}  {peak:.2f}" for name, peak in zip(names, maps.amax((1, 2)).tolist(), strict=True)]
     sheet, panels = _sheet(grey.expand(len(maps), *grey.shape), columns, titles)
     height, width = grey.shape
     colours = ScalarMappable(Normalize(0, float(maps.max()) if highest is None else highest), "inferno")
     for values, ax in zip(_numpy(maps), panels, strict=True):
         # Little heat, little ink: the image stays visible where the map is low.
         ink = colours.to_rgba(values)
-        ink[..., 3] = np.clip(colours.norm(values) * 1.5, 0, 0.85)
+        ink[..., 3] = np.clip(colours.norm(values) * 2, 0, 0.85)
         ax.imshow(ink, extent=(0, width, height, 0), interpolation="nearest")
+    sheet.set_size_inches(sheet.get_figwidth() + 1, sheet.get_figheight())
     sheet.colorbar(colours, ax=panels, shrink=0.6, label="height of the map")
     return sheet
 
@@ -222,19 +225,21 @@ def parsing_legend(sheet: Figure, labels: Shaped[Tensor, "*b h w"]) -> None:
     from matplotlib.patches import Patch
 
     present = [label for label in labels.unique().tolist() if 0 < label < len(PARTS)]
-    handles = [Patch(color=PART_COLOURS[label], label=PARTS[label].replace("_", " ")) for label in present]
+    handles = [Patch(color=PART_COLOURS[label], label=readable(PARTS[label])) for label in present]
     if IGNORE_LABEL in labels:
         handles.append(Patch(facecolor="white", edgecolor="black", label="ignored"))
-    sheet.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 7), frameon=False)
+    sheet.legend(handles=handles, loc="outside lower center", ncols=_fitting(sheet, handles, 1.5), frameon=False)
 
 
-def plot_curve(history: list[dict[str, float]], title: str = "Training") -> Figure:
+def plot_curve(history: list[dict[str, float | int]], title: str = "Training") -> Figure:
     """A training curve: losses on a logarithmic scale, and beside them scores in percent where there are any.
 
     Args:
         history: a row a measurement with "step" and some of: names that end in "loss" (lower is better), any others
             as fractions (higher is better). Names that start with "validation" are dotted and bold.
     """
+    from matplotlib.ticker import LogFormatter
+
     names = list(dict.fromkeys(name for row in history for name in row if name != "step"))
     losses = [name for name in names if name.endswith("loss")]
     groups = [("loss", losses), ("score (%)", [name for name in names if name not in losses])]
@@ -252,6 +257,8 @@ def plot_curve(history: list[dict[str, float]], title: str = "Training") -> Figu
             )
         if label == "loss":
             ax.set_yscale("log")
+            ax.yaxis.set_major_formatter(LogFormatter())
+            ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
         ax.set(xlabel="step", ylabel=label)
         ax.grid(alpha=0.3)
         ax.legend()
@@ -280,7 +287,7 @@ def bar_by_joint(
             color=SERIES[i % len(SERIES)],
             label=f"{name}, mean {np.nanmean(values):.1f}",
         )
-    ax.set_yticks(places, [name.replace("_", " ") for name in skeleton.joints])
+    ax.set_yticks(places, [readable(name) for name in skeleton.joints])
     for name, tick in zip(skeleton.joints, ax.get_yticklabels(), strict=True):
         tick.set_color(skeleton.side_colour(name))
     ax.set(xlabel=label, xlim=(0, 100), ylim=(len(skeleton) - 0.5, -0.5))
@@ -297,7 +304,7 @@ def matrix(
     """A matrix of numbers by joint as colours: mutual information, confusions."""
     import seaborn
 
-    pretty = [name.replace("_", " ") for name in names]
+    pretty = [readable(name) for name in names]
     sheet, axes = figure(size=(2.5 + 0.32 * len(names), 1.5 + 0.32 * len(names)))
     rows, columns = pretty[: values.shape[0]], pretty[: values.shape[1]]
     seaborn.heatmap(_numpy(values), ax=axes[0, 0], square=True, cmap="viridis", linewidths=0.5, xticklabels=columns,
@@ -332,6 +339,17 @@ def save_pose_picture(
     presence = torch.where(confidence < unsure, OCCLUDED, VISIBLE)
     draw_pose(axes[0, 0], joints, presence, skeleton, width=max(2.0, max(height, width) * scale / 200))
     sheet.savefig(path, dpi=100)
+
+
+def readable(name: str) -> str:
+    """A joint's or part's name as it stands in a picture: `l_upper_arm` is "left upper arm"."""
+    side = {"l_": "left ", "r_": "right "}.get(name[:2], "")
+    return side + (name[2:] if side else name).replace("_", " ")
+
+
+def _fitting(sheet: Figure, handles: list, inches: float) -> int:
+    """How many entries of a legend fit side by side."""
+    return max(1, min(len(handles), int(sheet.get_figwidth() / inches)))
 
 
 def _numpy(values: Tensor) -> np.ndarray:
@@ -371,4 +389,6 @@ def _pose_legend(sheet: Figure, further: list[tuple[str, dict]]) -> None:
     for name, looks in further:
         ring = {"ls": "", "color": "black"} if "marker" in looks else {"lw": 2}
         handles.append(Line2D([], [], label=name, **{**ring, **looks}))
-    sheet.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
+    sheet.legend(
+        handles=handles, loc="outside lower center", ncols=_fitting(sheet, handles, 1.6), frameon=False, fontsize=9
+    )

@@ -161,16 +161,18 @@ def fit(poses: Float[Tensor, "n 16 2"], components: int = 96, seed: int = 0) -> 
     if len(poses) < components:
         raise ValueError(f"{len(poses)} poses are too few for {components} components: give more annotations")
     both = torch.cat([poses, poses[:, MPII.mirror] * poses.new_tensor([-1, 1])])
-    mixture = GaussianMixture(components, max_iter=200, tol=1e-2, random_state=seed).fit(both.flatten(1).double().numpy())
+    mixture = GaussianMixture(components, max_iter=200, tol=1e-2, random_state=seed).fit(
+        both.flatten(1).double().numpy()
+    )
     lengths = _limb_lengths(both)
     head = lengths[:, _HEAD]
-    # The quantile of some thousand poses in double precision; a head of no length makes its limbs infinite, not NaN.
-    ratios = (lengths / head[:, None].clamp_min(1e-6)).double()
+    # No head in the data is that short; an annotation that puts both ends on one point must not make a NaN.
+    ratios = lengths / head[:, None].clamp_min(1e-6)
     return PosePrior(
         weights=torch.from_numpy(mixture.weights_).float(),
         means=torch.from_numpy(mixture.means_).float(),
         factors=torch.linalg.cholesky(torch.from_numpy(mixture.covariances_)).float(),
-        longest=ratios.quantile(1 - _BEYOND, dim=0).float(),
+        longest=ratios.quantile(1 - _BEYOND, dim=0),
         head=head.quantile(head.new_tensor([_BEYOND, 1 - _BEYOND])),
         reference_information=mutual_information(poses),
     )

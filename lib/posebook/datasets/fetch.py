@@ -99,8 +99,8 @@ SETS = {
         "PASCAL-Person-Part",
         "3,533 photographs, 6 body parts, 14 joints",
         "http://liangchiehchen.com/projects/DeepLab.html",
-        how="take the part annotations there; the joints are at https://sukixia.github.io/paper.html and the photographs "
-        "in PASCAL VOC 2010, http://host.robots.ox.ac.uk/pascal/VOC/voc2010/",
+        how="take the part annotations; the joints are at https://sukixia.github.io/paper.html, the photographs in "
+        "PASCAL VOC 2010, http://host.robots.ox.ac.uk/pascal/VOC/voc2010/",
     ),
 }
 

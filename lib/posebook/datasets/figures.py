@@ -6,6 +6,8 @@ from `scenery`. Sample i of a split is a function of (split, i, seed) alone.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Bool, Float, Int, Int64, UInt8
 from torch import Tensor
@@ -85,14 +87,24 @@ class Figures:
         chunk = max(1, int(chunk * (128 / self.size) ** 2))
         return Sample.cat([self._draw(part.to(self.device)) for part in indices.split(chunk)])
 
+    def posed(self, poses: Float[Tensor, "b 16 2"], indices: Int[Tensor, " b"]) -> Sample:
+        """The same samples in poses of your own: what is left to their numbers is the body, its clothes and the scene.
+
+        Args:
+            poses: normalised as `prior.normalise` does it: around 0, the longer side 1.
+        """
+        return self._draw(indices.to(self.device), poses.to(self.device))
+
     @torch.no_grad()
-    def _draw(self, indices: Int64[Tensor, " b"]) -> Sample:
+    def _draw(self, indices: Int[Tensor, " b"], poses: Float[Tensor, "b 16 2"] | None = None) -> Sample:
         keys = random.keys(self.split, indices, self.seed)
         crowd = random.fork(keys, _PEOPLE_DRAWN)  # [b, people]
         normalised = self._prior.sample(crowd.flatten()).view(*crowd.shape, len(MPII), 2)
+        if poses is not None:
+            normalised = torch.cat([poses[:, None], normalised[:, 1:]], 1)
         layout = _Layout(keys, normalised, self.size, self.difficulty, self.people)
         body, build = bodies_of.dress(layout.poses.flatten(0, 1), crowd.flatten())
-        bodies = _seat(body, layout, self.size)
+        bodies = _seat(body, layout)
         objects = scenery.objects(keys, layout.poses[:, 0], self.size, self.difficulty)
         light = scenery.light(keys)
         canvas = rasterise(Shapes.join([objects, bodies]), self.size, light)
@@ -171,16 +183,20 @@ class _Layout:
         self.depths = torch.cat([torch.zeros_like(before[:, :1]), before + before.sign() * order], 1)
 
 
-def _seat(body: Shapes, layout: _Layout, size: int) -> Shapes:
+def _seat(body: Shapes, layout: _Layout) -> Shapes:
     """The bodies of a scene as one list of shapes, at their depths, owned by 1, 2, ... in order."""
-    batch, count = layout.present.shape
-    body = body.map(lambda value: value.view(batch, count, *value.shape[1:]))
-    body.depth = body.depth + layout.depths[..., None]
-    body.owner = body.owner + torch.arange(1, count + 1, device=body.owner.device)[:, None]
-    gone = ~layout.present[..., None]
-    body.start_radius = body.start_radius.masked_fill(gone, -1.0)
-    body.end_radius = body.end_radius.masked_fill(gone, -1.0)
-    return body.map(lambda value: value.flatten(1, 2))
+    count = layout.present.shape[1]
+    per_body = body.depth.shape[1]
+    body = body.map(lambda value: value.unflatten(0, (-1, count)).flatten(1, 2))
+    person = torch.arange(count, device=body.owner.device).repeat_interleave(per_body)
+    gone = ~layout.present[:, person]
+    return replace(
+        body,
+        depth=body.depth + layout.depths[:, person],
+        owner=body.owner + person + 1,
+        start_radius=body.start_radius.masked_fill(gone, -1.0),
+        end_radius=body.end_radius.masked_fill(gone, -1.0),
+    )
 
 
 def _presence(

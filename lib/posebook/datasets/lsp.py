@@ -21,8 +21,8 @@ from torch import Tensor
 
 from posebook.datasets.photographs import People, Photographs, box_around, load_mat
 from posebook.datasets.sample import Sample, head_size
-from posebook.skeleton import LSP as LSP_SKELETON
 from posebook.skeleton import ABSENT, OCCLUDED, VISIBLE
+from posebook.skeleton import LSP as LSP_SKELETON
 
 # Side of a person's window beside the longer side of the box around the annotated joints.
 CONTEXT = 1.25

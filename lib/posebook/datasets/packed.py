@@ -81,7 +81,7 @@ class Packed:
     def batch(self, indices: Int[Tensor, " b"]) -> Sample:
         """The people with these numbers; IndexError where there is no such person."""
         here = indices.to(self.device)
-        images = self._images[indices.to(self._images.device)].to(self.device, non_blocking=True)
+        images = self._images.index_select(0, indices.to(self._images.device)).to(self.device, non_blocking=True)
         images = images.float().div_(255)
         scale = self.size / self._window
         if self.size != self._window:

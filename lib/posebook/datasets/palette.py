@@ -27,11 +27,11 @@ class Draws:
         self._numbers = random.uniforms(keys, total, stream=stream)
         self._next = 0
 
-    def uniform(self, low: float = 0.0, high: float = 1.0) -> Float[Tensor, " m"]:
+    def uniform(self, low: float | int = 0.0, high: float | int = 1.0) -> Float[Tensor, " m"]:
         """One number a key, evenly from `low` to `high`."""
         return self.many(1, low, high)[:, 0]
 
-    def many(self, count: int, low: float = 0.0, high: float = 1.0) -> Float[Tensor, "m count"]:
+    def many(self, count: int, low: float | int = 0.0, high: float | int = 1.0) -> Float[Tensor, "m count"]:
         """Several numbers a key."""
         if self._next + count > self._numbers.shape[1]:
             raise ValueError(f"{self._numbers.shape[1]} draws are not enough: raise the total")
@@ -69,7 +69,7 @@ def skin(draws: Draws) -> Float[Tensor, "m 3"]:
 
 def hair(draws: Draws) -> Float[Tensor, "m 3"]:
     """Hair, black and brown more often than the rest."""
-    tones = torch.tensor(_HAIR, device=draws._numbers.device)[draws.choice((3, 3, 2.5, 1.2, 1.2, 0.7, 0.8, 0.5))]
+    tones = torch.tensor(_HAIR, device=draws._numbers.device)[draws.choice((3.0, 3.0, 2.5, 1.2, 1.2, 0.7, 0.8, 0.5))]
     return tones * (1 + draws.many(3, -0.15, 0.15))
 
 

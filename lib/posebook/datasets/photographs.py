@@ -220,6 +220,8 @@ def check(name: str, people: People, progress: bool = True) -> tuple[bool, str]:
     if not faults:
         return True, f"{sentence}; every photograph can be read."
     advice = "get these files again; until then their people stand as grey images without joints"
+    if not there:
+        advice = f"put the set's images into {paths[0].parent}"
     return False, f"{sentence}; but {' and '.join(faults)}: {advice}."
 
 

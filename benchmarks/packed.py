@@ -1,0 +1,86 @@
+"""Reading a packed set, against decoding and cropping its photographs for every batch."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from posebook.datasets import Dataset, open_dataset
+from posebook.datasets.packed import pack
+from torch import Tensor
+
+PEOPLE, SIZE, BATCH, ROUNDS = 256, 128, 32, 7
+PHOTOGRAPH = (640, 480)
+
+
+def write_set(root: Path) -> None:
+    """Photographs of 640 x 480 pixels with as much detail as real ones, one person each, in MPII's layout."""
+    generator = np.random.default_rng(0)
+    (root / "images").mkdir()
+    lines = []
+    for number in range(PEOPLE):
+        detail = generator.normal(0, 12, (PHOTOGRAPH[1], PHOTOGRAPH[0], 1))
+        coarse = Image.fromarray(generator.integers(0, 255, (15, 20, 3), np.uint8)).resize(PHOTOGRAPH)
+        pixels = np.clip(np.asarray(coarse) + detail, 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(root / "images" / f"{number}.jpg", quality=90)
+        joints = generator.uniform((180, 60), (460, 420), (16, 2))
+        lines.append(f"{number}.jpg," + ",".join(f"{value:.1f}" for value in joints.ravel()))
+    (root / "test_joints.csv").write_text("\n".join(lines))
+
+
+def one_by_one(data: Dataset, indices: Tensor) -> Tensor:
+    """What a data loader's worker does: decode the whole photograph, crop, resize."""
+    people, crops = data.people[indices], []
+    for path, (x, y), window in zip(people.paths, people.centre.tolist(), people.window.tolist(), strict=True):
+        half = window / 2
+        with Image.open(path) as image:
+            part = image.convert("RGB").crop((int(x - half), int(y - half), int(x + half), int(y + half)))
+        crops.append(np.asarray(part.resize((SIZE, SIZE), Image.Resampling.BILINEAR)))
+    return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float().div(255)
+
+
+def images_per_second(read: Callable[[Tensor], object], order: Tensor) -> float:
+    start = time.perf_counter()
+    for indices in order.split(BATCH):
+        read(indices)
+    return len(order) / (time.perf_counter() - start)
+
+
+def measure() -> list[dict]:
+    """Images a second of every way to read a set, interleaved, medians."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_set(root)
+        pack("mpii", root, root / "set.pack", SIZE, ("test",), progress=False)
+        photographs = open_dataset("mpii", "test", root, SIZE)
+        packed = open_dataset("packed", "test", root / "set.pack", SIZE)
+        ways = {"packed": packed.batch, "reader": photographs.batch, "loop": lambda i: one_by_one(photographs, i)}
+        speed: dict[str, list[float]] = {name: [] for name in ways}
+        for i in range(ROUNDS + 1):  # the first round warms up
+            order = torch.randperm(PEOPLE, generator=torch.Generator().manual_seed(i))
+            for name, read in ways.items():
+                speed[name].append(images_per_second(read, order))
+    middle = {name: statistics.median(values[1:]) for name, values in speed.items()}
+    about = f"{SIZE}x{SIZE} crops of {PHOTOGRAPH[0]}x{PHOTOGRAPH[1]} JPEGs, batches of {BATCH}"
+    return [
+        {
+            "what": f"reading {ours}",
+            "ours": middle[key],
+            "baseline": middle["loop"],
+            "unit": "images/s",
+            "ratio": middle[key] / middle["loop"],
+            "note": f"{about}; against Pillow, one image at a time",
+        }
+        for key, ours in (("packed", "a packed set"), ("reader", "photographs"))
+    ]
+
+
+if __name__ == "__main__":
+    for row in measure():
+        print(f"{row['what']}: {row['ours']:.0f} against {row['baseline']:.0f} {row['unit']}, {row['ratio']:.1f} x")

@@ -1,0 +1,49 @@
+"""Several processes that train one network together, as `torchrun` starts them. Alone, a process does nothing here."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def processes() -> tuple[int, int]:
+    """This process's number, and how many there are."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def join_processes(device: torch.device | str) -> torch.device:
+    """Under `torchrun`, meet the other processes; elsewhere do nothing. The device that this process works on."""
+    device = torch.device(device)
+    if "LOCAL_RANK" not in os.environ:
+        return device
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return device
+
+
+def leave_processes() -> None:
+    """Say goodbye to the other processes."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def sum_over_processes(value: Tensor) -> Tensor:
+    """The sum of what each process holds, in place and in all of them."""
+    if dist.is_initialized():
+        dist.all_reduce(value)
+    return value
+
+
+def first_process_decides(number: float, device: torch.device) -> float:
+    """The first process's number, in all of them: their clocks differ."""
+    if not dist.is_initialized():
+        return number
+    shared = torch.tensor(number, dtype=torch.float64, device=device)
+    dist.broadcast(shared, 0)
+    return float(shared)

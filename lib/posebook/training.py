@@ -1,0 +1,340 @@
+"""Training: one loop for every paper, in view.
+
+    run = train(model, dataset, Recipe(steps=2000, learning_rate=1e-3), validation=held_out, output="runs/first")
+
+Batch k is a function of (seed, k) alone, the state of a run is one file, and so a run that was killed goes on as if
+nothing had happened. Under `torchrun` each process takes an equal share of every batch.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from posebook.augment import Augmentation, augment
+from posebook.checkpoint import load_weights, save_weights
+from posebook.datasets import Dataset
+from posebook.inference import evaluate
+from posebook.layers.batch_norm import share_batch_norm
+from posebook.precision import autocast, channels_last
+from posebook.processes import first_process_decides, processes, sum_over_processes
+from posebook.runs import Report, Run, RunFolder, live_curve
+from posebook.schedules import Schedule, one_cycle
+
+__all__ = ["Recipe", "Run", "live_curve", "load_weights", "save_weights", "step_indices", "train"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The numbers of a run. It ends when its steps or its minutes are over, whichever comes first.
+
+    Args:
+        steps: updates of the weights.
+        minutes: of work, validation included; those before a resume count.
+        batch_size: people a step, over all processes together.
+        learning_rate: what the schedule's factor multiplies.
+        clip: the gradient's largest norm; None leaves it.
+        ema: how much an average of the weights keeps at a step (0.999); the average is validated and saved. None: none.
+        bf16: as in `precision.use_bf16`.
+        seed: of batches, augmentation and dropout.
+        log_every: steps to a row of the history.
+        validate_every: steps from one validation to the next; None validates at the end alone.
+        validation_images: people in a validation, or as many as there are.
+        save_every: steps from one saved state to the next, rounded up to a row of the history; None goes by time.
+        save_seconds: the same in seconds.
+
+    Raises:
+        ValueError: neither steps nor minutes, or a number out of its range.
+    """
+
+    steps: int | None = None
+    minutes: int | float | None = None
+    batch_size: int = 32
+    learning_rate: int | float = 1e-3
+    clip: int | float | None = None
+    ema: float | None = None
+    bf16: bool | None = None
+    seed: int = 0
+    log_every: int = 10
+    validate_every: int | None = None
+    validation_images: int = 500
+    save_every: int | None = None
+    save_seconds: int | float = 60
+
+    def __post_init__(self) -> None:
+        if self.steps is None and self.minutes is None:
+            raise ValueError("recipe: give steps, or minutes, or both")
+        for name, value in asdict(self).items():
+            if name not in ("seed", "bf16") and value is not None and not value > 0:
+                raise ValueError(f"recipe: {name} is {value}; give a number above 0")
+        if self.ema is not None and self.ema >= 1:
+            raise ValueError(f"recipe: ema is {self.ema}; give the part of the average to keep, below 1")
+
+
+def step_indices(length: int | None, batch_size: int, step: int, seed: int) -> Int64[Tensor, " b"]:
+    """The people of a step's batch.
+
+    A finite set is gone through in a new order each epoch, without a gap between epochs; of an endless one, people
+    are taken one after the other and never twice.
+    """
+    first = step * batch_size
+    if length is None:
+        return torch.arange(first, first + batch_size)
+    epoch, start = divmod(first, length)
+    last = (first + batch_size - 1) // length
+    orders = torch.cat([_order(length, seed, e) for e in range(epoch, last + 1)])
+    return orders[start : start + batch_size]
+
+
+@functools.lru_cache(maxsize=4)
+def _order(length: int, seed: int, epoch: int) -> Tensor:
+    return torch.randperm(length, generator=_generator(seed, epoch, 1))
+
+
+def _key(*numbers: int) -> int:
+    """A seed that is as good as any other seed's neighbour."""
+    return int(np.random.SeedSequence([n % 2**64 for n in numbers]).generate_state(1, np.uint64)[0])
+
+
+def _generator(*numbers: int) -> torch.Generator:
+    return torch.Generator().manual_seed(_key(*numbers))
+
+
+def train(
+    model: nn.Module,
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    optimizer: Callable[..., Optimizer] = torch.optim.Adam,
+    schedule: Schedule | None = None,
+    scheduler: Callable[[Optimizer], object] | None = None,
+    augmentation: Augmentation | None = None,
+    validation: Dataset | None = None,
+    output: str | Path | None = None,
+    name: str | None = None,
+    fresh: bool = False,
+    callback: Callable[[Run], None] | None = None,
+    progress: bool = True,
+    tensorboard: bool = False,
+) -> Run:
+    """Train a network in place, on the dataset's device.
+
+    Args:
+        model: gives `model(images)`, `model.loss(outputs, batch)`, `model.decode(outputs)` and `model.settings`.
+        optimizer: called with the parameters to train and `lr=`: a class of torch.optim, or one with more settings
+            through `functools.partial`. One that makes parameter groups of its own may ignore the first argument.
+        schedule: as in `posebook.schedules`, a factor of each group's learning rate; None is `one_cycle()`.
+        scheduler: makes a torch scheduler, which replaces the schedule. It steps once a step; ReduceLROnPlateau steps
+            at each validation with the score, so give it mode="max".
+        augmentation: None changes nothing. Images of another size than the network's are resampled with it.
+        validation: scored with PCKh@0.5, or with PCK@0.2 for sets that PCKh is not defined for.
+        output: folder for the state, `last` and `best` weights; None writes nothing. A run found there goes on.
+        name: the network's name in `posebook.models`; its class's name in lower case otherwise.
+        fresh: start anew where there is a run already.
+        callback: given the run after each row of the history, e.g. `live_curve()` in a notebook.
+        tensorboard: also log to `output`/tensorboard.
+
+    Returns:
+        The run. The model ends with the last weights, or with their average where the recipe asks for one.
+
+    Raises:
+        ValueError: the loss or its gradient stopped being a number; the folder holds a run of other settings; the
+            batch cannot be shared equally by the processes; validation images are not of the network's size.
+    """
+    schedule = schedule or one_cycle()
+    rank, world = processes()
+    size = model.settings["size"]
+    _check(dataset, validation, size, recipe.batch_size, world)
+    share = slice(rank * recipe.batch_size // world, (rank + 1) * recipe.batch_size // world)
+    device = torch.device(dataset.device)
+
+    model = channels_last(model.to(device)).train()
+    network = model
+    if world > 1:
+        share_batch_norm(model)
+        network = DistributedDataParallel(model, broadcast_buffers=False)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    stepper = optimizer(parameters, lr=recipe.learning_rate)
+    rates = [group["lr"] for group in stepper.param_groups]
+    # What is saved and restored as one.
+    parts = {"model": model, "optimizer": stepper}
+    if scheduler is not None:
+        parts["scheduler"] = scheduler(stepper)
+    plateau = isinstance(parts.get("scheduler"), ReduceLROnPlateau)
+    if recipe.ema is not None:
+        parts["ema"] = AveragedModel(model, use_buffers=True)
+    averaged = parts["ema"].module if "ema" in parts else model
+
+    configuration = _configuration(model, name, dataset, validation, recipe, stepper, schedule, scheduler, augmentation)
+    folder = RunFolder(output, configuration, averaged, dataset.skeleton.name, parts, writes=rank == 0)
+    run = folder.clear() if fresh else folder.restore()
+    fraction = _fraction(run, recipe, device)
+    log = folder.path if tensorboard and rank == 0 else None
+    report = Report(run, fraction, recipe.batch_size, callback, progress and rank == 0, log)
+    begin = time.monotonic() - run.seconds
+    saved = time.monotonic()
+    pending: list[dict[str, Tensor]] = []
+    changes = augmentation or Augmentation()
+    window = dataset.size / getattr(dataset, "widen", 1)
+
+    with report, _own_random_numbers(device):
+        while fraction < 1:
+            if scheduler is None:
+                for group, rate in zip(stepper.param_groups, rates, strict=True):
+                    group["lr"] = rate * schedule(fraction)
+
+            batch = dataset.batch(step_indices(dataset.length, recipe.batch_size, run.step, recipe.seed)[share])
+            drawn = changes.draw(recipe.batch_size, _generator(recipe.seed, run.step, 2))
+            batch = augment(batch, drawn[share], dataset.skeleton, size, window)
+
+            torch.manual_seed(_key(recipe.seed, run.step, rank, 3))  # dropout, and whatever else a network draws
+            with autocast(device, recipe.bf16):
+                outputs = network(channels_last(batch.images))
+            loss, terms = model.loss(outputs, batch)
+            loss.backward()
+            norm = _clip(parameters, recipe.clip)
+            stepper.step()
+            stepper.zero_grad()
+            if "ema" in parts:
+                # A young average forgets faster, so that it does not hold on to the first weights.
+                keep = min(recipe.ema, (1 + run.step) / (10 + run.step))
+                parts["ema"].multi_avg_fn = get_ema_multi_avg_fn(keep)
+                parts["ema"].update_parameters(model)
+            if scheduler is not None and not plateau:
+                parts["scheduler"].step()
+
+            run.step += 1
+            run.seconds = time.monotonic() - begin
+            pending.append({"loss": loss.detach(), **{k: v.detach() for k, v in terms.items()}, "gradient": norm})
+            fraction = _fraction(run, recipe, device)
+            done = fraction >= 1
+            validates = done or (recipe.validate_every is not None and run.step % recipe.validate_every == 0)
+            if not (validates or run.step % recipe.log_every == 0):
+                continue
+
+            means = _means(pending, run.step, folder.path)
+            pending.clear()
+            rate = stepper.param_groups[0]["lr"]
+            run.history["training"].append({"step": run.step, "seconds": run.seconds, "rate": rate, **means})
+            if validates and validation is not None:
+                score, measure = _validate(averaged, validation, recipe)
+                run.history["validation"].append(
+                    {"step": run.step, "seconds": run.seconds, "score": score, "measure": measure}
+                )
+                if score > run.best or not run.best_step:
+                    run.best, run.best_step = score, run.step
+                if plateau:
+                    parts["scheduler"].step(score)
+            report(fraction)
+            due = run.step % recipe.save_every == 0 if recipe.save_every else False
+            if validates or due or time.monotonic() - saved >= recipe.save_seconds:
+                folder.save(run, weights=validates)
+                saved = time.monotonic()
+
+    folder.export(run, "last")
+    if averaged is not model:
+        model.load_state_dict(averaged.state_dict())
+    return run
+
+
+def _fraction(run: Run, recipe: Recipe, device: torch.device) -> float:
+    """How much of the run is over: of its steps or of its minutes, whichever is further. The same in all processes."""
+    by_steps = run.step / recipe.steps if recipe.steps else 0.0
+    by_time = run.seconds / (60 * recipe.minutes) if recipe.minutes else 0.0
+    fraction = max(by_steps, by_time)
+    return first_process_decides(fraction, device) if recipe.minutes else fraction
+
+
+def _clip(parameters: list[nn.Parameter], limit: int | float | None) -> Tensor:
+    """The gradient's norm, which is cut to the limit where there is one."""
+    if limit is not None:
+        return nn.utils.clip_grad_norm_(parameters, limit)
+    return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+
+
+def _means(pending: list[dict[str, Tensor]], step: int, folder: Path | None) -> dict[str, float]:
+    """Means of what the last steps gave, over all processes; ValueError where one of them is not a number.
+
+    Asking after each step would have a GPU wait for Python each time, so it is asked before anything is written.
+    """
+    table = torch.stack([torch.stack([value.float() for value in row.values()]) for row in pending])  # (steps, terms)
+    table = sum_over_processes(table).cpu().double() / processes()[1]
+    bad = ~table.isfinite()
+    if bad.any():
+        row, column = bad.nonzero()[0].tolist()
+        what = list(pending[0])[column]
+        kept = f"; the last good state is kept in {folder}" if folder else ""
+        raise ValueError(
+            f"at step {step - len(pending) + row + 1} the {what} became {float(table[row, column])}{kept}. "
+            "Lower the learning rate, clip the gradient, or train with bf16 off"
+        )
+    return dict(zip(pending[0], table.mean(0).tolist(), strict=True))
+
+
+def _validate(model: nn.Module, dataset: Dataset, recipe: Recipe) -> tuple[float, str]:
+    """Mean over joints of the skeleton's own measure, and its name."""
+    from posebook.score import BENCHMARKS
+
+    benchmark = BENCHMARKS[dataset.skeleton.name]
+    joints, _, truth = evaluate(model, dataset, recipe.validation_images, recipe.batch_size, bf16=recipe.bf16)
+    return float(benchmark.score(joints, truth).mean), f"{benchmark.measure}@{benchmark.threshold:g}"
+
+
+def _own_random_numbers(device: torch.device):
+    """What the loop draws leaves the caller's random numbers where they were."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+
+
+def _check(dataset: Dataset, validation: Dataset | None, size: int, batch_size: int, world: int) -> None:
+    if batch_size % world:
+        raise ValueError(f"{world} processes cannot share a batch of {batch_size} equally; give a multiple of {world}")
+    if validation is not None and validation.size != size:
+        raise ValueError(f"validation images are {validation.size} pixels and the network takes {size}")
+    if dataset.length is not None and dataset.length < 1:
+        raise ValueError(f"{dataset.name}/{dataset.split} is empty: there is nobody to train on")
+
+
+def _configuration(
+    model: nn.Module,
+    name: str | None,
+    dataset: Dataset,
+    validation: Dataset | None,
+    recipe: Recipe,
+    stepper: Optimizer,
+    schedule: Schedule,
+    scheduler: Callable | None,
+    augmentation: Augmentation | None,
+) -> dict:
+    """Everything that decides what a run gives, as JSON would hold it: two runs of the same are the same run."""
+    rates = [float(f"{schedule(k / 20):.6g}") for k in range(21)] if scheduler is None else None
+    return {
+        "model": name or type(model).__name__.lower(),
+        "settings": dict(model.settings),
+        "dataset": _described(dataset),
+        "validation": None if validation is None else _described(validation),
+        "recipe": {k: v for k, v in asdict(recipe).items() if k not in ("save_every", "save_seconds")},
+        "optimizer": f"{type(stepper).__name__}({', '.join(f'{k}={v}' for k, v in stepper.defaults.items())})",
+        "schedule": rates,
+        "augmentation": asdict(augmentation or Augmentation()),
+    }
+
+
+def _described(dataset: Dataset) -> dict:
+    """A dataset's plain attributes: name, split, size, length and what its class adds (seed, difficulty...)."""
+    # Booleans are left out: they say how a set is read (kept on the device or not), not what it is.
+    kinds = (str, int, float)
+    plain = {k: v for k, v in vars(dataset).items() if not k.startswith("_") and type(v) in kinds}
+    fixed = {"name": dataset.name, "split": dataset.split, "size": dataset.size, "length": dataset.length}
+    return fixed | plain

@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+import random
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from toy import AUGMENTATION, Squares, Toy, shared_run, toy_run, toy_run_elsewhere
+
+from posebook.checkpoint import differing, load_weights, save_weights
+from posebook.models import create
+from posebook.schedules import constant, milestones, one_cycle, polynomial
+from posebook.training import Recipe, Run, step_indices, train
+
+
+def same_weights(a: Path, b: Path) -> bool:
+    one, other = load_file(a), load_file(b)
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def losses(run: Run) -> list[float]:
+    return [row["loss"] for row in run.history["training"]]
+
+
+# --- Batches and schedules. ---
+
+
+def test_every_epoch_has_everyone_once():
+    length, batch = 10, 4
+    drawn = torch.cat([step_indices(length, batch, step, seed=3) for step in range(15)])
+    epochs = drawn.view(-1, length)
+    assert torch.equal(epochs.sort(1).values, torch.arange(length).expand(6, length))
+    assert len({tuple(epoch.tolist()) for epoch in epochs}) == 6
+    assert torch.equal(step_indices(length, batch, 7, seed=3), drawn[28:32])
+    assert not torch.equal(step_indices(length, length, 0, seed=4), step_indices(length, length, 0, seed=3))
+
+
+def test_batches_larger_than_the_set_and_endless_sets():
+    assert step_indices(3, 8, 1, 0).bincount(minlength=3).sum() == 8
+    assert torch.equal(step_indices(None, 4, 5, 0), torch.arange(20, 24))
+
+
+def test_schedules():
+    assert constant(0.3) == 1
+    cycle = one_cycle(0.25)
+    assert cycle(0) == pytest.approx(0.05)
+    assert cycle(0.25) == pytest.approx(1)
+    assert cycle(0.625) == pytest.approx(0.5)
+    assert cycle(1) == pytest.approx(0)
+    steps = milestones((0.5, 0.75), by=0.1)
+    assert [steps(f) for f in (0.49, 0.5, 0.8)] == pytest.approx([1, 0.1, 0.01])
+    assert polynomial(2)(0.5) == 0.25
+
+
+# --- The loop. ---
+
+
+def test_it_learns_and_tells(tmp_path):
+    told = []
+    model, run = toy_run(tmp_path / "a", steps=60, callback=lambda run: told.append(run.step))
+    assert told == list(range(5, 61, 5))
+    assert losses(run)[-1] < 0.8 * losses(run)[0]
+    scores = [row["score"] for row in run.history["validation"]]
+    assert [row["step"] for row in run.history["validation"]] == [10, 20, 30, 40, 50, 60]
+    assert run.best == max(scores) > 0.5
+    assert {row["measure"] for row in run.history["validation"]} == {"PCKh@0.5"}
+    # The model ends with the averaged weights, which are those in the file.
+    saved = load_file(tmp_path / "a/last.safetensors")
+    assert all(torch.equal(value, saved[key]) for key, value in model.state_dict().items())
+    record = json.loads((tmp_path / "a/best.json").read_text())
+    assert record["model"] == "toy"
+    assert record["settings"] == model.settings
+    assert record["skeleton"] == "mpii"
+    training = record["training"]
+    assert training["steps"] == run.best_step
+    assert training["images"] == 8 * run.best_step
+    assert training["score"] == run.best
+    assert training["recipe"]["learning_rate"] == 1e-2
+    assert training["dataset"]["seed"] == 0
+    assert training["versions"]["torch"] == torch.__version__
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_the_caller_keeps_his_random_numbers(tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train(Toy(), Squares(), Recipe(steps=2, batch_size=4), progress=False)
+    model_drawn = torch.rand(3)
+    torch.manual_seed(5)
+    Toy()
+    assert torch.equal(model_drawn, torch.rand(3))
+    assert not torch.equal(model_drawn, expected)
+
+
+def test_minutes_end_a_run_and_drive_its_schedule():
+    seen = []
+    recipe = Recipe(minutes=0.6 / 60, batch_size=4, log_every=1)
+    start = time.monotonic()
+    run = train(Toy(), Squares(), recipe, schedule=lambda f: seen.append(f) or 1.0, progress=False)
+    assert 0.55 < time.monotonic() - start < 3
+    fractions = [f for f in seen if f not in [k / 20 for k in range(21)]]
+    assert fractions == sorted(fractions)
+    assert 0.5 < fractions[-1] < 1
+    assert run.step > 3
+
+
+def test_torch_schedulers_and_plateaus(tmp_path):
+    recipe = Recipe(steps=6, batch_size=4, learning_rate=1.0, log_every=1, validate_every=2, validation_images=4)
+    sgd = partial(torch.optim.SGD, momentum=0.9)
+    frozen = Toy()
+    run = train(
+        frozen, Squares(), recipe, optimizer=lambda _, lr: sgd([torch.zeros(1, requires_grad=True)], lr=lr),
+        scheduler=lambda optimizer: torch.optim.lr_scheduler.MultiStepLR(optimizer, [2, 4]), output=tmp_path,
+        progress=False,
+    )  # fmt: skip
+    assert [row["rate"] for row in run.history["training"]] == pytest.approx([1, 0.1, 0.1, 0.01, 0.01, 0.01])
+    plateau = partial(torch.optim.lr_scheduler.ReduceLROnPlateau, mode="max", factor=0.2, patience=0)
+    constant_score = lambda _, lr: sgd([torch.zeros(1, requires_grad=True)], lr=lr)  # noqa: E731
+    run = train(
+        Toy(dropout=0.0).requires_grad_(True), Squares(), recipe, optimizer=constant_score, scheduler=plateau,
+        validation=_Hopeless(), progress=False,
+    )  # fmt: skip
+    assert run.history["validation"][-1]["score"] == 0
+    assert [row["rate"] for row in run.history["training"]] == pytest.approx([1, 1, 1, 1, 0.2, 0.2])
+
+
+class _Hopeless(Squares):
+    """Nobody finds these: they are a thousand pixels away."""
+
+    def batch(self, indices):
+        sample = super().batch(indices)
+        sample.joints = sample.joints + 1000
+        return sample
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(tmp_path):
+    class Poisoned(Squares):
+        def batch(self, indices):
+            sample = super().batch(indices)
+            self.calls = getattr(self, "calls", 0) + 1
+            return sample if self.calls < 13 else sample._map(lambda v: v * torch.nan if v.is_floating_point() else v)
+
+    recipe = Recipe(steps=30, batch_size=4, log_every=5, save_every=5)
+    with pytest.raises(ValueError, match=r"at step 13 the loss became nan; the last good state is kept in .*a\. Lower"):
+        train(Toy(), Poisoned(), recipe, output=tmp_path / "a", progress=False)
+    state = torch.load(tmp_path / "a/state.pt", weights_only=True)
+    assert state["run"]["step"] == 10
+    assert all(value.isfinite().all() for value in state["parts"]["model"].values())
+
+
+def test_bad_recipes_and_batches():
+    with pytest.raises(ValueError, match="give steps, or minutes"):
+        Recipe()
+    with pytest.raises(ValueError, match="batch_size is 0"):
+        Recipe(steps=1, batch_size=0)
+    with pytest.raises(ValueError, match="below 1"):
+        Recipe(steps=1, ema=1.0)
+    with pytest.raises(ValueError, match="validation images are 64 pixels and the network takes 32"):
+        train(Toy(), Squares(), Recipe(steps=1), validation=Squares(size=64), progress=False)
+
+
+def test_tensorboard(tmp_path):
+    toy_run(tmp_path, steps=10, tensorboard=True)
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in log.Scalars("training/loss")] == [5, 10]
+    assert [event.step for event in log.Scalars("validation/PCKh@0.5")] == [10]
+
+
+# --- Weights and resuming. ---
+
+
+def test_weights_come_back(tmp_path):
+    torch.manual_seed(0)
+    model = create("hourglass", size=32, stacks=1, features=8, depth=1).to(memory_format=torch.channels_last).eval()
+    path = save_weights(tmp_path / "sub/w", model, "hourglass", "mpii", {"steps": 3})
+    loaded, about = load_weights(path)
+    images = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(loaded(images), model(images))
+    assert about == json.loads((tmp_path / "sub/w.json").read_text())
+    assert about["training"] == {"steps": 3}
+    assert not loaded.training
+
+    with pytest.raises(FileNotFoundError, match="no weights at"):
+        load_weights(tmp_path / "none")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="not a whole safetensors file"):
+        load_weights(path)
+    other = create("hourglass", size=32, stacks=1, features=12, depth=1)
+    other.settings = model.settings
+    save_weights(path, other, "hourglass", "mpii", {})
+    with pytest.raises(ValueError, match=r"stem.* is \(.*, the network's is"):
+        load_weights(path)
+
+
+def test_another_configuration_does_not_resume(tmp_path):
+    toy_run(tmp_path, steps=10)
+    with pytest.raises(ValueError, match=r"augmentation.rotation was 10, is 0.*start afresh"):
+        toy_run(tmp_path, steps=10, augmentation=None)
+    with pytest.raises(ValueError, match=r"recipe\.steps was 10, is 20"):
+        toy_run(tmp_path, steps=20)
+    with pytest.raises(ValueError, match=r"optimizer was Adam\(.*, is RMSprop"):
+        toy_run(tmp_path, steps=10, optimizer=torch.optim.RMSprop)
+    _, run = toy_run(tmp_path, steps=20, fresh=True)
+    assert run.step == 20
+    assert differing({"a": {"b": 1}, "c": 2}, {"a": {"b": 1}, "c": 2}) == []
+    assert differing({"a": {"b": 1}}, {"a": {"b": 2}, "d": 3}) == ["a.b was 1, is 2", "d was None, is 3"]
+    (tmp_path / "state.pt").write_bytes(b"half")
+    with pytest.raises(ValueError, match=r"state.pt cannot be read"):
+        toy_run(tmp_path, steps=20)
+
+
+def test_weights_that_a_kill_forestalled_are_written_at_the_next_start(tmp_path):
+    _, run = toy_run(tmp_path, steps=10)
+    assert run.best_step == 10
+    for which in ("best", "last"):
+        (tmp_path / f"{which}.safetensors").unlink()
+    toy_run(tmp_path, steps=10)
+    assert same_weights(tmp_path / "best.safetensors", tmp_path / "last.safetensors")
+
+
+def test_killed_and_resumed_is_as_never_killed(tmp_path):
+    """Kills (SIGKILL) at random moments, from the first step to the last, writing of files included."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["toy"])
+
+    def start(folder: str) -> multiprocessing.process.BaseProcess:
+        process = context.Process(target=toy_run_elsewhere, args=(str(tmp_path / folder),))
+        process.start()
+        return process
+
+    whole = start("whole")
+    whole.join()
+    assert whole.exitcode == 0
+
+    moments, kills = random.Random(0), 0
+    for _ in range(100):
+        process = start("killed")
+        process.join(0.05 + moments.uniform(0, 0.35) if kills < 6 else None)
+        if process.exitcode == 0:
+            break
+        process.kill()
+        process.join()
+        kills += 1
+    assert process.exitcode == 0
+    assert kills >= 3
+    for which in ("last", "best"):
+        assert same_weights(tmp_path / f"whole/{which}.safetensors", tmp_path / f"killed/{which}.safetensors")
+    states = [torch.load(tmp_path / f"{name}/state.pt", weights_only=True)["run"] for name in ("whole", "killed")]
+    whole, killed = (
+        [{k: v for k, v in row.items() if k != "seconds"} for part in state["history"].values() for row in part]
+        for state in states
+    )
+    assert whole == killed
+
+
+def test_two_processes_train_what_one_does(tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    script = Path(__file__).with_name("toy.py")
+    done = subprocess.run([*command, str(script), str(tmp_path / "two")], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    alone = shared_run(str(tmp_path / "one"))
+    together = torch.load(tmp_path / "two/state.pt", weights_only=True)["run"]
+    assert losses(Run(**together)) == pytest.approx(losses(alone), rel=1e-5)
+    assert losses(alone)[-1] < losses(alone)[0]
+    ours = load_file(tmp_path / "one/last.safetensors")
+    theirs = load_file(tmp_path / "two/last.safetensors")
+    assert ours.keys() == theirs.keys()
+    for key, value in ours.items():
+        torch.testing.assert_close(theirs[key], value, atol=2e-4, rtol=1e-3)
+    assert together["history"]["validation"][0]["score"] == pytest.approx(run_score(alone), abs=0.02)
+
+
+def run_score(run: Run) -> float:
+    return run.history["validation"][0]["score"]
+
+
+def test_the_augmentation_in_use_does_something():
+    changes = AUGMENTATION.draw(4, torch.Generator().manual_seed(0))
+    assert changes.moves
+    assert changes.tints

@@ -1,0 +1,118 @@
+"""A dataset and a network that train in milliseconds, and a run of them that other processes can start."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from posebook.augment import Augmentation
+from posebook.coordinates import HeatmapCodec
+from posebook.datasets.sample import Sample
+from posebook.skeleton import MPII
+from posebook.training import Recipe, train
+
+
+class Squares:
+    """Images with three coloured squares; joint j lies at the square of colour j % 3."""
+
+    name = "squares"
+    skeleton = MPII
+
+    def __init__(self, split: str = "train", size: int = 32, length: int | None = 48, seed: int = 0) -> None:
+        self.split, self.size, self.length, self.seed = split, size, length, seed
+        self.device = torch.device("cpu")
+        generator = torch.Generator().manual_seed(seed)
+        centres = size * (0.15 + 0.7 * torch.rand(length or 64, 3, 2, generator=generator))
+        pixels = torch.arange(size) + 0.5
+        across = (pixels - centres[..., :1]).abs() < 3  # (n, 3, s)
+        down = (pixels - centres[..., 1:]).abs() < 3
+        noise = 0.1 * torch.rand(len(centres), 3, size, size, generator=generator)
+        self._images = noise + 0.9 * (down[..., :, None] & across[..., None, :])
+        self._joints = centres[:, torch.arange(len(MPII)) % 3]
+
+    def batch(self, indices: torch.Tensor) -> Sample:
+        places = indices % len(self._images)
+        joints = self._joints[places]
+        return Sample(
+            images=self._images[places],
+            joints=joints,
+            presence=torch.full(joints.shape[:2], 2, dtype=torch.uint8),
+            head_size=torch.full((len(indices),), 12.0),
+            torso_size=torch.full((len(indices),), 20.0),
+            index=indices,
+        )
+
+
+class Toy(nn.Module):
+    """Two convolutions, with what makes resuming hard: batch norm and dropout."""
+
+    def __init__(self, joints: int = 16, size: int = 32, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.settings = {"joints": joints, "size": size, "dropout": dropout}
+        self.codec = HeatmapCodec(size, stride=4)
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 8, 5, stride=2, padding=2),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Conv2d(8, joints, 5, stride=2, padding=2),
+        )
+
+    def forward(self, images):
+        return self.body(images).float()
+
+    def loss(self, outputs, batch):
+        error = (outputs - self.codec.encode(batch.joints, batch.presence)).square().sum((-2, -1)).mean()
+        return error, {"maps": error}
+
+    def decode(self, outputs):
+        return self.codec.decode(outputs)
+
+    def maps(self, outputs):
+        return outputs
+
+
+AUGMENTATION = Augmentation(scale=0.1, rotation=10, flip=0.5, brightness=0.1)
+
+
+def toy_run(output, steps: int = 40, progress: bool = False, **options):
+    """A run with everything in it that a resume must bring back. Returns the network and the run."""
+    torch.manual_seed(0)
+    model = Toy()
+    recipe = Recipe(
+        steps=steps, batch_size=8, learning_rate=1e-2, clip=5, ema=0.9, bf16=False, log_every=5, validate_every=10,
+        validation_images=16, save_every=5,
+    )  # fmt: skip
+    given = {"augmentation": AUGMENTATION, "validation": Squares("validation", seed=1)} | options
+    return model, train(model, Squares(), recipe, output=output, progress=progress, **given)
+
+
+def toy_run_elsewhere(output: str) -> None:
+    """The same in a process of its own, on one thread so that sums come in one order."""
+    torch.set_num_threads(1)
+    toy_run(output)
+
+
+def shared_run(output: str) -> list[float]:
+    """The losses of eight steps of a small hourglass; as torchrun's processes run it, or one process."""
+    from posebook.models import create
+    from posebook.processes import join_processes, leave_processes
+
+    torch.set_num_threads(1)
+    device = join_processes("cpu")
+    torch.manual_seed(0)
+    model = create("hourglass", joints=16, size=32, stacks=2, features=16, depth=2)
+    recipe = Recipe(steps=8, batch_size=8, learning_rate=1e-3, bf16=False, log_every=1, validation_images=10)
+    run = train(
+        model, Squares(), recipe, augmentation=AUGMENTATION, validation=Squares("validation", seed=1),
+        output=output, progress=False,
+    )  # fmt: skip
+    leave_processes()
+    assert device.type == "cpu"
+    return run
+
+
+if __name__ == "__main__":
+    import sys
+
+    shared_run(sys.argv[1])
