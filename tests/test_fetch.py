@@ -18,7 +18,8 @@ import pytest
 from click.testing import CliRunner
 from posebook.cli import main
 from posebook.datasets import fetch as fetching
-from posebook.datasets.fetch import SETS, download, fetch, unpack
+from posebook.datasets.fetch import download, fetch, unpack
+from posebook.datasets.sets import SETS
 
 NOISE = random.Random(0).randbytes(300_000)
 LSP_FILES = {"lsp/joints.mat": b"labels", "lsp/images/im0001.jpg": NOISE, "lsp/README.txt": b"read me"}

@@ -35,7 +35,7 @@ def data() -> None:
 @data.command("list")
 def data_list() -> None:
     """The real sets, what they hold, and how to get them."""
-    from posebook.datasets.fetch import SETS
+    from posebook.datasets.sets import SETS
 
     for name, about in SETS.items():
         get = f"posebook data fetch {name} ROOT" if about.archives else f"go to {about.site} and {about.how}"
@@ -51,7 +51,7 @@ def data_check(name: str, root: str) -> None:
 
     For a file that `pack` wrote, NAME is "packed" and ROOT is the file.
     """
-    from posebook.datasets.fetch import check
+    from posebook.datasets.sets import check
 
     fine, sentence = check(name, root)
     if not fine:
@@ -119,6 +119,26 @@ def run(
     for notebook in run_notebooks(notebooks, profile, dict(parameters), folder, jobs):
         click.echo(f"{notebook.seconds:5.0f} s  {notebook.file.relative_to(folder)}: {notebook.summary}")
     click.echo(f"Index of what was executed: {folder / 'index.html'}")
+
+
+@main.command()
+@click.argument("model")
+@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="One of the network's settings.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@_friendly
+def describe(model: str, assignments: tuple[str, ...], as_json: bool) -> None:
+    """The parts of the network MODEL: output shapes for one image, parameters, multiply-adds, and the totals."""
+    import json
+
+    import torch
+
+    from posebook.describe import describe as describe_network
+    from posebook.describe import table
+    from posebook.models import create, parse_settings
+
+    with torch.device("meta"):  # shapes without numbers
+        description = describe_network(create(model, **parse_settings(model, assignments)))
+    click.echo(json.dumps(description, indent=2) if as_json else table(description))
 
 
 @main.command()

@@ -238,8 +238,6 @@ def plot_curve(history: list[dict[str, float | int]], title: str = "Training") -
         history: a row a measurement with "step" and some of: names that end in "loss" (lower is better), any others
             as fractions (higher is better). Names that start with "validation" are dotted and bold.
     """
-    from matplotlib.ticker import LogFormatter
-
     names = list(dict.fromkeys(name for row in history for name in row if name != "step"))
     losses = [name for name in names if name.endswith("loss")]
     groups = [("loss", losses), ("score (%)", [name for name in names if name not in losses])]
@@ -257,9 +255,9 @@ def plot_curve(history: list[dict[str, float | int]], title: str = "Training") -
             )
         if label == "loss":
             ax.set_yscale("log")
-            ax.yaxis.set_major_formatter(LogFormatter())
-            ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
-        ax.set(xlabel="step", ylabel=label)
+        else:
+            ax.set_ylim(bottom=0)
+        ax.set(xlabel="step", ylabel=label, xlim=(0, None))
         ax.grid(alpha=0.3)
         ax.legend()
     return sheet

@@ -1,4 +1,4 @@
-"""Where the real sets come from, and how to get those that can be downloaded without a form."""
+"""Getting the real sets that can be downloaded without a form: resumed, verified, unpacked inside their folder."""
 
 from __future__ import annotations
 
@@ -15,94 +15,15 @@ import urllib.request
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
+from posebook.datasets.sets import SETS
+
 TIMEOUT = 30
 _CHUNK = 1 << 20
-
-
-@dataclass(frozen=True)
-class Archive:
-    """An archive at its official address.
-
-    Attributes:
-        part: what is in it, "images" or "annotations", or "all".
-        url: its address.
-        gives: files and folders that it must hold, at the top or together in one folder.
-    """
-
-    part: str
-    url: str
-    gives: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class RealSet:
-    """A real set: what it is and how to get it.
-
-    Attributes:
-        archives: what `fetch` downloads; empty where the set needs a form or a person at its site.
-        site: its official page.
-        how: what to do there, for sets without archives.
-    """
-
-    title: str
-    holds: str
-    site: str
-    archives: tuple[Archive, ...] = ()
-    how: str = ""
-
-
-_SAM = "http://sam.johnson.io/research"
-_MPI = "https://datasets.d2.mpi-inf.mpg.de/andriluka14cvpr"
-
-SETS = {
-    "lsp": RealSet(
-        "Leeds Sports Pose",
-        "2,000 people, 14 joints",
-        f"{_SAM}/lsp.html",
-        (Archive("all", f"{_SAM}/lsp_dataset.zip", ("joints.mat", "images")),),
-    ),
-    "lspet": RealSet(
-        "Leeds Sports Pose Extended",
-        "10,000 people, 14 joints",
-        f"{_SAM}/lspet.html",
-        (Archive("all", f"{_SAM}/lspet_dataset.zip", ("joints.mat", "images")),),
-    ),
-    "mpii": RealSet(
-        "MPII Human Pose",
-        "about 25,000 photographs, 40,000 people, 16 joints",
-        "http://human-pose.mpi-inf.mpg.de",
-        (
-            Archive("annotations", f"{_MPI}/mpii_human_pose_v1_u12_2.zip", ("mpii_human_pose_v1_u12_1.mat",)),
-            Archive("images", f"{_MPI}/mpii_human_pose_v1.tar.gz", ("images",)),
-        ),
-    ),
-    "flic": RealSet(
-        "Frames Labeled in Cinema (FLIC)",
-        "5,003 people, 11 upper-body joints",
-        "https://bensapp.github.io/flic-dataset.html",
-        how="follow its link to FLIC.zip, which a file-sharing service serves",
-    ),
-    "lip": RealSet(
-        "Look into Person (LIP)",
-        "50,462 people, 16 joints, 20 part labels",
-        "https://www.sysu-hcp.net/lip/overview.php",
-        how="take the single-person track from the drive folders it links to (where the site is down, the README of "
-        "https://github.com/Engineering-Course/LIP_SSL links to them too)",
-    ),
-    "pascal-person-part": RealSet(
-        "PASCAL-Person-Part",
-        "3,533 photographs, 6 body parts, 14 joints",
-        "http://liangchiehchen.com/projects/DeepLab.html",
-        how="take the part annotations; the joints are at https://sukixia.github.io/paper.html, the photographs in "
-        "PASCAL VOC 2010, http://host.robots.ox.ac.uk/pascal/VOC/voc2010/",
-    ),
-}
 
 
 def fetch(
@@ -383,24 +304,3 @@ def _safe(member: str, file: Path) -> PurePosixPath:
 
 def _called(file: Path) -> str:
     return os.fspath(file).removesuffix(".part")
-
-
-def check(name: str, root: str | Path, progress: bool = True) -> tuple[bool, str]:
-    """Whether a set is whole, and a sentence that says what there is, what is missing or broken, and what to do.
-
-    Raises:
-        ValueError, FileNotFoundError: an unknown set, one that posebook does not read, or labels that cannot be read.
-    """
-    from posebook.datasets import lsp, mpii, packed, photographs
-
-    if name == "packed":
-        return True, packed.check(root)
-    if name not in SETS:
-        raise ValueError(f"no set is called '{name}'; there are {', '.join(SETS)}, packed")
-    if name in ("lsp", "lspet"):
-        people = lsp.read_people(root, name)
-    elif name == "mpii":
-        people = mpii.read_people(root)
-    else:
-        raise ValueError(f"posebook has no reader for {name} yet: see data/README.md on what its files are")
-    return photographs.check(name, people, progress)

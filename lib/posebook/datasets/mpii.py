@@ -278,7 +278,7 @@ def _read_person(person) -> tuple | None:
         part[int(point.id)] = point.x, point.y
         # Neck and head top carry no tag: they are annotated as visible.
         tag = getattr(point, "is_visible", None)
-        visible[int(point.id)] = float(tag) if np.size(tag) == 1 and str(tag) in ("0", "1") else 1.0
+        visible[int(point.id)] = float(tag) if np.size(tag) == 1 and str(tag) else 1.0
     corners = [float(getattr(person, key, np.nan)) for key in ("x1", "y1", "x2", "y2")]
     head = HEAD_OF_DIAGONAL * np.hypot(corners[2] - corners[0], corners[3] - corners[1])
     return part, visible, np.array([centre.x, centre.y], float), float(scale), head

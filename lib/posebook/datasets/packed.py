@@ -39,7 +39,8 @@ class Packed:
         split: "train", "validation" or "test".
         size: side of the images in pixels. At the size it was packed for, pixels are the reader's own.
         device: where batches go.
-        widen: how many windows wide the images are, up to 1.5: what augmentation turns in from the border.
+        widen: how many windows wide the images are, up to 1.5. `augment(..., window=)` cuts the usual window out of
+            wide images after moving them, and so turns real pixels in from the border.
         resident: keep the images as uint8 on the device. None does where the device is a GPU and they take less than
             half of its free memory; on a CPU the mapped file is as fast once the system holds it in memory.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from importlib import import_module
 
 from torch import nn
@@ -25,6 +26,23 @@ def model_settings(name: str) -> dict[str, int | float | bool | str]:
     return {key: value.default for key, value in inspect.signature(model_class(name)).parameters.items()}
 
 
+def parse_settings(name: str, assignments: Iterable[str]) -> dict[str, int | float | bool | str]:
+    """A network's settings from a command line: "stacks=2" becomes {"stacks": 2}, of the default's type.
+
+    Raises:
+        ValueError: an unknown name or setting, something other than name=value, or a value of another type.
+    """
+    known = model_settings(name)
+    settings = {}
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals:
+            raise ValueError(f"'{assignment}' sets nothing; write it as name=value, for instance {_example(known)}")
+        _require(name, key, known)
+        settings[key] = _parse(key, text, type(known[key]))
+    return settings
+
+
 def create(name: str, **settings: int | float | bool | str) -> nn.Module:
     """A network by its name, with freshly drawn weights.
 
@@ -32,7 +50,28 @@ def create(name: str, **settings: int | float | bool | str) -> nn.Module:
         ValueError: an unknown name or setting, or a value that the network cannot have.
     """
     known = model_settings(name)
-    unknown = [key for key in settings if key not in known]
-    if unknown:
-        raise ValueError(f"model '{name}' has no setting '{unknown[0]}'; it has {', '.join(known)}")
+    for key in settings:
+        _require(name, key, known)
     return model_class(name)(**settings)
+
+
+def _require(name: str, key: str, known: dict) -> None:
+    if key not in known:
+        raise ValueError(f"model '{name}' has no setting '{key}'; it has {', '.join(known)}")
+
+
+def _example(known: dict) -> str:
+    return "{}={}".format(*next(iter(known.items())))
+
+
+def _parse(key: str, text: str, kind: type) -> int | float | bool | str:
+    """A setting's value from text."""
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise ValueError(f"setting '{key}' is '{text}'; write {key}=true or {key}=false")
+        return text.lower() == "true"
+    try:
+        return kind(text)
+    except ValueError:
+        wanted = {int: "a whole number", float: "a number"}[kind]
+        raise ValueError(f"setting '{key}' is '{text}'; give {wanted}") from None
