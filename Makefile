@@ -25,11 +25,12 @@ help:
 run: $(INSTALLED)
 	$(BIN)/posebook run --profile $(PROFILE) --jobs $(JOBS) --output runs
 
-# One pytest run for both: a notebook's cells stay together on a worker, and each worker computes on one core.
+# One pytest run for both: a notebook's cells stay together on a worker, the long notebooks come first, and each worker
+# computes on one core.
 test: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests notebooks -n $(JOBS) --dist loadfile \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest notebooks tests -n $(JOBS) --dist loadfile --no-loadscope-reorder \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout 300 --nbval-kernel-startup-timeout 180
 
 lab: $(INSTALLED)

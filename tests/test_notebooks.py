@@ -91,6 +91,13 @@ def test_a_kernel_that_dies_is_a_failure_too(elsewhere):
     assert ended.failure == "cell 1 (import os): the kernel died, as it does when memory runs out"
 
 
+def test_a_kernel_that_does_not_come_up_is_a_failure_too(elsewhere, monkeypatch):
+    monkeypatch.setattr(notebooks, "_use_this_python", lambda: None)
+    lesson = write(elsewhere / "lesson.ipynb", "1", parameters=None)
+    ended = notebooks.execute(lesson, elsewhere / "runs" / "lesson.ipynb", {}, progress=False)
+    assert ended.failure.startswith("its start: the kernel d")
+
+
 def test_parameters_are_read_by_the_type_of_their_defaults(tmp_path):
     lesson = write(tmp_path / "lesson.ipynb", "1")
     given = {"seed": "3", "rate": "1", "device": "0", "size": "[1, 2]", "data_root": str(tmp_path / "x" / "..")}
@@ -114,6 +121,10 @@ def test_what_cannot_be_run_is_refused_in_a_sentence(tmp_path, monkeypatch):
         notebooks.run([lesson], profile="huge")
     with pytest.raises(ValueError, match="two of the notebooks have one name"):
         notebooks.run([lesson, write(tmp_path / "other" / "lesson.ipynb", "1")])
+    with pytest.raises(ValueError, match="no profile is called 'long'"):
+        notebooks.run([lesson], parameters={"profile": "long"})
+    with pytest.raises(ValueError, match="is where the notebooks themselves lie"):
+        notebooks.run([lesson], output=tmp_path)
     with pytest.raises(FileNotFoundError, match=r"there is no notebook at missing\.ipynb"):
         notebooks.run(["missing.ipynb"])
     (tmp_path / "broken.ipynb").write_text('{"cells": [')

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from toy import AUGMENTATION, Squares, Toy, shared_run, toy_run, toy_run_elsewhere
+from toy import AUGMENTATION, Squares, Toy, toy_run, toy_run_elsewhere
 
 from posebook.checkpoint import differing, load_weights, save_weights
 from posebook.models import create
@@ -263,25 +263,32 @@ def test_killed_and_resumed_is_as_never_killed(tmp_path):
     assert whole == killed
 
 
-def test_two_processes_train_what_one_does(tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    script = Path(__file__).with_name("toy.py")
-    done = subprocess.run([*command, str(script), str(tmp_path / "two")], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    alone = shared_run(str(tmp_path / "one"))
-    together = torch.load(tmp_path / "two/state.pt", weights_only=True)["run"]
-    assert losses(Run(**together)) == pytest.approx(losses(alone), rel=1e-5)
+@pytest.fixture(scope="module")
+def one_and_two(tmp_path_factory):
+    """Folders of the same runs by one process and by two."""
+    folder = tmp_path_factory.mktemp("processes")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for name, launcher in (("one", [sys.executable]), ("two", torchrun)):
+        command = [*launcher, str(Path(__file__).with_name("toy.py")), str(folder / name)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+    return folder / "one", folder / "two"
+
+
+@pytest.mark.parametrize(("network", "tolerance"), [("hourglass", 1e-5), ("toy", 1e-6)])
+def test_two_processes_train_what_one_does(one_and_two, network, tolerance):
+    alone, together = (
+        Run(**torch.load(folder / network / "state.pt", weights_only=True)["run"]) for folder in one_and_two
+    )
+    assert losses(together) == pytest.approx(losses(alone), rel=tolerance)
     assert losses(alone)[-1] < losses(alone)[0]
-    ours = load_file(tmp_path / "one/last.safetensors")
-    theirs = load_file(tmp_path / "two/last.safetensors")
-    assert ours.keys() == theirs.keys()
-    for key, value in ours.items():
-        torch.testing.assert_close(theirs[key], value, atol=2e-4, rtol=1e-3)
-    assert together["history"]["validation"][0]["score"] == pytest.approx(run_score(alone), abs=0.02)
-
-
-def run_score(run: Run) -> float:
-    return run.history["validation"][0]["score"]
+    scores = [run.history["validation"][0]["score"] for run in (alone, together)]
+    assert scores[0] == pytest.approx(scores[1], abs=0.01)
+    if network == "toy":
+        # In float64 nothing hides in rounding: the weights are the same.
+        ours, theirs = (load_file(folder / network / "last.safetensors") for folder in one_and_two)
+        for key, value in ours.items():
+            torch.testing.assert_close(theirs[key], value, atol=1e-7, rtol=1e-6)
 
 
 def test_the_augmentation_in_use_does_something():

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import torch
 from torch import nn
 
 from posebook.augment import Augmentation
 from posebook.coordinates import HeatmapCodec
 from posebook.datasets.sample import Sample
+from posebook.models import create
+from posebook.processes import join_processes, leave_processes
 from posebook.skeleton import MPII
 from posebook.training import Recipe, train
 
@@ -59,7 +64,8 @@ class Toy(nn.Module):
         )
 
     def forward(self, images):
-        return self.body(images).float()
+        outputs = self.body(images.to(self.body[0].weight.dtype))
+        return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
 
     def loss(self, outputs, batch):
         error = (outputs - self.codec.encode(batch.joints, batch.presence)).square().sum((-2, -1)).mean()
@@ -93,26 +99,23 @@ def toy_run_elsewhere(output: str) -> None:
     toy_run(output)
 
 
-def shared_run(output: str) -> list[float]:
-    """The losses of eight steps of a small hourglass; as torchrun's processes run it, or one process."""
-    from posebook.models import create
-    from posebook.processes import join_processes, leave_processes
-
+def shared_runs(output: Path) -> None:
+    """Eight steps of a small hourglass, and of the toy in float64; by torchrun's processes together, or by one."""
     torch.set_num_threads(1)
-    device = join_processes("cpu")
+    join_processes("cpu")
     torch.manual_seed(0)
-    model = create("hourglass", joints=16, size=32, stacks=2, features=16, depth=2)
-    recipe = Recipe(steps=8, batch_size=8, learning_rate=1e-3, bf16=False, log_every=1, validation_images=10)
-    run = train(
-        model, Squares(), recipe, augmentation=AUGMENTATION, validation=Squares("validation", seed=1),
-        output=output, progress=False,
-    )  # fmt: skip
+    networks = {
+        "hourglass": create("hourglass", joints=16, size=32, stacks=1, features=16, depth=1),
+        "toy": Toy(dropout=0.0).double(),
+    }
+    for name, model in networks.items():
+        recipe = Recipe(steps=8, batch_size=8, learning_rate=1e-4, bf16=False, log_every=1, validation_images=10)
+        train(
+            model, Squares(), recipe, augmentation=AUGMENTATION, validation=Squares("validation", seed=1),
+            output=output / name, progress=False,
+        )  # fmt: skip
     leave_processes()
-    assert device.type == "cpu"
-    return run
 
 
 if __name__ == "__main__":
-    import sys
-
-    shared_run(sys.argv[1])
+    shared_runs(Path(sys.argv[1]))

@@ -16,10 +16,11 @@ def describe(model: nn.Module) -> dict:
     network takes a second or two.
 
     Returns:
-        `model` and `settings`; `parameters` and `macs`, the totals for one image; and `parts` as called, each with `name`,
-        `kind`, `output` (its shape, a list of shapes where there are several outputs, None where the part was not
-        called), `parameters` and `macs`. A multiply-add (mac) is one multiplication with its addition, in
-        convolutions and matrix products; normalisation, activations and pooling are not counted.
+        `model` and `settings`; `parameters` and `macs`, the totals for one image; and `parts` in the order in which
+        they are called, each with `name`, `kind`, `output` (its shape, a list of shapes where there are several
+        outputs, None where the part was not called), `parameters` and `macs`. A multiply-add (mac) is one
+        multiplication with its addition, in convolutions and matrix products; normalisation, activations and pooling
+        are not counted.
     """
     parts = dict(_parts(model))
     shapes: dict[str, list | None] = {}  # in the order in which the parts are called

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from posebook.coordinates import HeatmapCodec, invert, similarity, transform_points, warp
@@ -15,6 +17,12 @@ from posebook.metrics import Truth
 from posebook.precision import autocast, channels_last
 from posebook.processes import processes, sum_over_processes
 from posebook.skeleton import Skeleton
+
+
+# x, y, width and height in a photograph's pixels.
+Box = tuple[float, float, float, float]
+# A magnification, and whether the image is mirrored.
+View = tuple[float, bool]
 
 
 @torch.no_grad()
@@ -47,7 +55,7 @@ def predict(
     Raises:
         ValueError: a flip without mirror, no scales or one that is not above 0, images of another size.
     """
-    scales = list(scales)
+    scales = [float(scale) for scale in scales]
     if flip and mirror is None:
         raise ValueError("to look at mirror images, give mirror=skeleton.mirror of the joints' order; or flip=False")
     if not scales or min(scales) <= 0:
@@ -56,20 +64,14 @@ def predict(
     if images.shape[-2:] != (size, size):
         height, width = images.shape[-2:]
         raise ValueError(f"images are {height} x {width}, the network takes {size} x {size}; resize them first")
-    was_training = model.training
-    model.eval()
-    # channels-last and the caller's own views of the weights stay as they are: only the mode is put back.
     views = [(scale, mirrored) for scale in scales for mirrored in ((False, True) if flip else (False,))]
     average = _average_maps if hasattr(model, "maps") else _average_joints
-    found = []
-    for chunk in images.split(batch_size):
-        found.append(average(model, chunk, views, mirror, bf16))
+    was_training = model.training
+    model.eval()
+    found = [average(model, chunk, views, mirror, bf16) for chunk in images.split(batch_size)]
     model.train(was_training)
-    joints, confidence = zip(*found, strict=True) if found else ((), ())
+    joints, confidence = zip(*found, strict=True)
     return torch.cat(joints), torch.cat(confidence)
-
-
-View = tuple[float, bool]
 
 
 def _average_maps(
@@ -176,20 +178,13 @@ def evaluate(
     return found.reshape(-1, joints, 2), confidence, truth
 
 
-def read_photograph(
-    path: str | Path, size: int, box: tuple[float, float, float, float] | None = None, margin: float = 1.25
-) -> tuple[Float[Tensor, "1 3 size size"], Float[Tensor, "1 2 3"]]:
-    """A photograph, upright, as the square that a network takes, and the map from its pixels to the square's.
-
-    Args:
-        box: x, y, width and height of the person in the photograph's pixels; the square is `margin` times the longer
-            side about the middle. None takes the whole photograph. Beyond its edges all is black.
+def read_photograph(path: str | Path) -> UInt8[np.ndarray, "h w 3"]:
+    """A photograph's pixels, upright.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not an image, or broken; the box is empty or beside the photograph.
+        ValueError: it is not an image, or broken.
     """
-    import numpy as np
     from PIL import Image, ImageOps
 
     path = Path(path)
@@ -198,31 +193,70 @@ def read_photograph(
     try:
         with Image.open(path) as image:
             # Telephones store how the picture was held; Pillow leaves it to the reader to turn it.
-            photograph = ImageOps.exif_transpose(image).convert("RGB")
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except Exception as error:  # Pillow raises many kinds on broken files
         raise ValueError(f"{path} cannot be read as an image ({error}); is it whole?") from error
-    width, height = photograph.size
+
+
+def square(
+    photograph: UInt8[np.ndarray, "h w 3"], size: int, box: Box | None = None, margin: float = 1.25
+) -> tuple[Float[Tensor, "1 3 size size"], Float[Tensor, "1 2 3"]]:
+    """The square of a photograph that a network takes, and the map from the photograph's pixels to the square's.
+
+    Args:
+        box: x, y, width and height of the person in the photograph's pixels; the square is `margin` times the longer
+            side about the middle. None takes the whole photograph. Beyond its edges all is black.
+
+    Raises:
+        ValueError: the box is empty or beside the photograph.
+    """
+    from PIL import Image
+
+    height, width = photograph.shape[:2]
     x, y, w, h = box or (0, 0, width, height)
     if w <= 0 or h <= 0 or x >= width or y >= height or x + w <= 0 or y + h <= 0:
-        raise ValueError(f"box {x:g},{y:g},{w:g},{h:g} holds nothing of {path}, which is {width} x {height} pixels")
+        raise ValueError(f"box {x:g},{y:g},{w:g},{h:g} holds nothing of the photograph of {width} x {height} pixels")
     window = max(1, round(max(w, h) * (margin if box else 1)))
     left, top = round(x + w / 2 - window / 2), round(y + h / 2 - window / 2)
-    square = photograph.crop((left, top, left + window, top + window))
-    square = square.resize((size, size), Image.Resampling.BILINEAR)
-    pixels = torch.from_numpy(np.array(square, dtype=np.float32) / 255).permute(2, 0, 1)[None].contiguous()
+    # Pillow's crop fills with black beyond the edges, and its resize averages where it shrinks.
+    crop = Image.fromarray(photograph).crop((left, top, left + window, top + window))
+    crop = crop.resize((size, size), Image.Resampling.BILINEAR)
+    pixels = torch.from_numpy(np.array(crop, np.float32) / 255).permute(2, 0, 1)[None].contiguous()
     centre = torch.tensor([[left + window / 2, top + window / 2]])
     return pixels, similarity(centre, torch.tensor([float(window)]), size)
 
 
 def predict_photograph(
-    model: nn.Module,
-    path: str | Path,
-    skeleton: Skeleton,
-    box: tuple[float, float, float, float] | None = None,
-    **options,
+    model: nn.Module, photograph: UInt8[np.ndarray, "h w 3"], skeleton: Skeleton, box: Box | None = None, **options
 ) -> tuple[Float[Tensor, "j 2"], Float[Tensor, " j"]]:
     """Joints of one person in the photograph's own pixels, and their confidence; options as in `predict`."""
-    image, affine = read_photograph(path, model.settings["size"], box)
+    image, affine = square(photograph, model.settings["size"], box)
     device = next(model.parameters()).device
     joints, confidence = predict(model, image.to(device), skeleton.mirror, **options)
     return transform_points(joints.cpu(), invert(affine))[0], confidence[0].cpu()
+
+
+def write_prediction(
+    path: str | Path, model: nn.Module, skeleton: Skeleton, output: Path, box: Box | None = None, **options
+) -> tuple[Path, Path]:
+    """Find the person in a photograph, and write the drawn pose (PNG) and its numbers (JSON) into a folder.
+
+    Returns:
+        The picture and the JSON, named as the photograph; what was there under these names is replaced.
+    """
+    from posebook.plotting import save_pose_picture
+
+    photograph = read_photograph(path)
+    joints, confidence = predict_photograph(model, photograph, skeleton, box, **options)
+    found = {
+        name: {"x": round(x, 2), "y": round(y, 2), "confidence": round(sure, 4)}
+        for name, (x, y), sure in zip(skeleton.joints, joints.tolist(), confidence.tolist(), strict=True)
+    }
+    about = {"image": str(path), "box": box, "skeleton": skeleton.name, "joints": found}
+    output.mkdir(parents=True, exist_ok=True)
+    picture = output / f"{Path(path).stem}.png"
+    pixels = torch.from_numpy(photograph.copy()).permute(2, 0, 1).float() / 255
+    save_pose_picture(picture, pixels, joints, confidence, skeleton)
+    numbers = picture.with_suffix(".json")
+    numbers.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    return picture, numbers

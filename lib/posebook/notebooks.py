@@ -91,14 +91,15 @@ def settle(notebook: Path, profile: str, given: dict[str, Any]) -> dict[str, Any
     Raises:
         ValueError: an unknown profile, a parameter that the notebook does not have, or a value of another type.
     """
-    if profile not in PROFILES:
-        raise ValueError(f"no profile is called '{profile}'; there are {', '.join(PROFILES)}")
     known = parameters_of(notebook)
     values = {"profile": profile} if "profile" in known else {}
     for name, value in given.items():
         if name not in known:
             raise ValueError(f"{_shown(notebook)} has no parameter '{name}'; it has {', '.join(known) or 'none'}")
         values[name] = _as_typed(notebook, name, value, known[name])
+    profile = values.get("profile", profile)
+    if profile not in PROFILES:
+        raise ValueError(f"no profile is called '{profile}'; there are {', '.join(PROFILES)}")
     for name in PLACES:
         if values.get(name) is not None:
             values[name] = str(Path(str(values[name])).expanduser().resolve())
@@ -135,6 +136,8 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any], progress: 
         failure = f"{error.ename}: {error.evalue}"
     except DeadKernelError:
         failure = "the kernel died, as it does when memory runs out"
+    except RuntimeError as error:
+        failure = f"the kernel did not come up: {error}"
     _finish(output, notebook.parent, failure)
     return read_executed(output)
 
@@ -171,6 +174,8 @@ def run(
     places = [place for _, place, _ in plan]
     if len(set(places)) < len(places):
         raise ValueError("two of the notebooks have one name and would overwrite each other: give each an output")
+    if set(places) & set(files):
+        raise ValueError(f"{_shown(output)} is where the notebooks themselves lie: give another folder as output")
     jobs = min(jobs, len(plan))
     ended = Parallel(n_jobs=jobs, return_as="generator_unordered")(
         delayed(execute)(*step, progress=jobs == 1) for step in plan
@@ -198,7 +203,9 @@ def read_executed(file: Path) -> Executed:
 
     notebook = nbformat.read(file, as_version=4)
     about = notebook.metadata.get("papermill", {})
-    ending = notebook.metadata.get("posebook", {"failure": "an unknown cell: it was interrupted"})
+    # The record of another run may have come along with the notebook: only this run's tells how this one ended.
+    ending = notebook.metadata.get("posebook", {})
+    ended = ending.get("start_time") == about.get("start_time", "")
     headings = [
         line.lstrip("# ").strip()
         for cell in notebook.cells
@@ -222,7 +229,7 @@ def read_executed(file: Path) -> Executed:
         summary=printed[-1] if printed else title,
         profile=about.get("parameters", {}).get("profile", ""),
         seconds=about.get("duration") or 0.0,
-        failure=ending["failure"],
+        failure=ending["failure"] if ended else "an unknown cell: it was interrupted",
     )
 
 
@@ -309,7 +316,10 @@ def _finish(executed: Path, folder: Path, error: str | None) -> None:
     from nbconvert import HTMLExporter
 
     notebook = nbformat.read(executed, as_version=4)
-    notebook.metadata["posebook"] = {"failure": f"{_last_cell(notebook)}: {' '.join(error.split())}" if error else None}
+    notebook.metadata["posebook"] = {
+        "start_time": notebook.metadata.papermill.start_time,
+        "failure": f"{_last_cell(notebook)}: {' '.join(error.split())}" if error else None,
+    }
     nbformat.write(notebook, executed)
     resources = {"metadata": {"name": executed.stem, "path": str(folder)}}
     page, _ = HTMLExporter(embed_images=True).from_notebook_node(notebook, resources=resources)
@@ -323,7 +333,10 @@ def _last_cell(notebook: Any) -> str:
         for cell in notebook.cells
         if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])
     ]
-    number, cell = [(n, cell) for n, cell in enumerate(code, 1) if cell.metadata.papermill.get("start_time")][-1]
+    started = [(number, cell) for number, cell in enumerate(code, 1) if cell.metadata.papermill.get("start_time")]
+    if not started:
+        return "its start"
+    number, cell = started[-1]
     lines = [line.strip() for line in cell.source.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     return f"cell {number} ({lines[0] if lines else 'empty'})"
 

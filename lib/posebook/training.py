@@ -164,7 +164,7 @@ def train(
     network = model
     if world > 1:
         share_batch_norm(model)
-        network = DistributedDataParallel(model, broadcast_buffers=False)
+        network = DistributedDataParallel(model)
     parameters = [p for p in model.parameters() if p.requires_grad]
     stepper = optimizer(parameters, lr=recipe.learning_rate)
     rates = [group["lr"] for group in stepper.param_groups]

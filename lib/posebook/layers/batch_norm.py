@@ -21,7 +21,7 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         # Without running statistics a batch is normalised by its own in evaluation too.
         if not self.training and self.running_mean is not None:
             return super().forward(x)
-        values = x.float()
+        values = x.to(torch.promote_types(x.dtype, torch.float32))
         mean = _mean_over_processes(values.mean((0, 2, 3)))  # (c,)
         # About the common mean: the mean of squares less the square of the mean loses digits.
         variance = _mean_over_processes((values - mean[:, None, None]).square().mean((0, 2, 3)))  # (c,)

@@ -5,6 +5,8 @@ HG-ms-nu has m stacks and n residual units a place; Newell's own is HG-8s-1u at 
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -138,5 +140,5 @@ def _check(joints: int, size: int, stacks: int, features: int, units: int, depth
             f"hourglass: size is {size}, which {depth} poolings at stride {STRIDE} do not divide; "
             f"give a multiple of {step}, or a smaller depth"
         )
-    if not isinstance(sigma, int | float) or not sigma > 0:
+    if not isinstance(sigma, int | float) or not 0 < sigma < math.inf:
         raise ValueError(f"hourglass: sigma is {sigma!r}; give the Gaussians' standard deviation in cells, above 0")
