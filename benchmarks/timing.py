@@ -8,22 +8,34 @@ from collections.abc import Callable
 
 import torch
 
+# A turn repeats what takes less than this, so that a quick way is not timed with caches that a slow one left cold.
+TURN = 0.05
+
 
 def medians(ways: dict[str, Callable[[], object]], repeats: int = 7) -> dict[str, float]:
     """Median seconds of each, taken in turns after a round that warms up.
 
     Whatever slows the machine down for a while slows all of them down, and the medians leave it out.
     """
+    calls = {}
+    for name, way in ways.items():
+        _seconds(way, 1)
+        calls[name] = max(1, round(TURN / _seconds(way, 1)))
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for round_number in range(repeats + 1):
+    for _ in range(repeats):
         for name, way in ways.items():
-            _finish()
-            start = time.perf_counter()
-            way()
-            _finish()
-            if round_number:
-                seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(_seconds(way, calls[name]))
     return {name: statistics.median(times) for name, times in seconds.items()}
+
+
+def _seconds(way: Callable[[], object], calls: int) -> float:
+    """Seconds a call, a GPU's work included."""
+    _finish()
+    start = time.perf_counter()
+    for _ in range(calls):
+        way()
+    _finish()
+    return (time.perf_counter() - start) / calls
 
 
 def _finish() -> None:

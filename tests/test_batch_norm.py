@@ -5,14 +5,15 @@ import multiprocessing
 import pytest
 import torch
 import torch.distributed as dist
-from torch import nn
-
 from posebook.layers.batch_norm import SharedBatchNorm2d, share_batch_norm
+from torch import nn
 
 
 def network(momentum: float | None = 0.1) -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, momentum=momentum), nn.ReLU(), nn.Conv2d(4, 2, 1)).double()
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, momentum=momentum), nn.ReLU(), nn.Conv2d(4, 2, 1)
+    ).double()
 
 
 def step(model: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, dict]:

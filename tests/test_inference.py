@@ -6,9 +6,6 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
-from toy import Squares, Toy
-from torch import nn
-
 from posebook.cli import main
 from posebook.coordinates import HeatmapCodec, transform_points
 from posebook.inference import evaluate, predict, predict_photograph, read_photograph, square
@@ -16,6 +13,8 @@ from posebook.metrics import pckh
 from posebook.models import create
 from posebook.skeleton import MPII
 from posebook.training import load_weights, save_weights
+from torch import nn
+from toy import Squares, Toy
 
 SIZE = 64
 

@@ -47,7 +47,7 @@ def save_weights(path: str | Path, model: nn.Module, name: str, skeleton: str, r
     Returns:
         The path written.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     path = _with_suffix(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,8 @@ def save_weights(path: str | Path, model: nn.Module, name: str, skeleton: str, r
     text = json.dumps(about, indent=2)
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     with replacing(path) as part:
-        save_file(tensors, part, metadata={_KEY: text})
+        # Not save_file, whose files only their owner can read.
+        part.write_bytes(save(tensors, metadata={_KEY: text}))
     with replacing(path.with_suffix(".json")) as part:
         part.write_text(text + "\n", encoding="utf-8")
     return path

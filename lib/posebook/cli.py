@@ -215,5 +215,99 @@ def prior_check(path: str | None, samples: int, seed: int) -> None:
         raise ValueError("the prior is not like real poses: correlation below 0.95, or other groups; fit it anew")
 
 
+@main.command()
+@click.argument("model")
+@click.option("--dataset", default="figures", show_default=True, help="figures, lsp, lspet, mpii or packed.")
+@click.option("--data-root", help="Folder of a real set; for packed, the file.")
+@click.option("--profile", default="quick", show_default=True, help="quick, study (minutes) or paper (GPU, real sets).")
+@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="One of the network's settings.")
+@click.option("--minutes", type=float, help="Train this long, in place of the profile's length.")
+@click.option("--steps", type=int, help="Train this many steps, in place of the profile's length.")
+@click.option("--batch-size", type=int, help="People a step, over all processes together.")
+@click.option("--lr", type=float, help="Learning rate.")
+@click.option("--size", type=int, help="Side of the images in pixels.")
+@click.option("--seed", default=0, show_default=True, help="Of weights, batches and augmentation.")
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda; auto takes a GPU where there is one.")
+@click.option("--output", help="Folder for state, weights and scores.  [default: runs/MODEL-DATASET-PROFILE]")
+@click.option("--resume/--fresh", default=True, show_default=True, help="Go on with the run in the folder, or anew.")
+@click.option("--tensorboard", is_flag=True, help="Also write a TensorBoard log.")
+@_friendly
+def train(
+    model: str,
+    dataset: str,
+    data_root: str | None,
+    profile: str,
+    assignments: tuple[str, ...],
+    output: str | None,
+    resume: bool,
+    tensorboard: bool,
+    **changes,
+) -> None:
+    """Train the network MODEL, and score it on the test split.
+
+    A run that was stopped goes on where it was when the same command is given again. Several processes share each
+    batch: torchrun --nproc-per-node 2 -m posebook.cli train MODEL ...
+    """
+    from posebook.models import parse_settings
+    from posebook.profiles import run_profile
+
+    settings = parse_settings(model, assignments)
+    folder = output or f"runs/{model}-{dataset}-{profile}"
+    table = run_profile(
+        model, profile, dataset, data_root, settings, folder, fresh=not resume, tensorboard=tensorboard, **changes
+    )
+    if table is not None:
+        click.echo(f"{table}\n\nWeights: {folder}/last.safetensors; best in validation: {folder}/best.safetensors")
+
+
+@main.command()
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.option("--weights", help="A .safetensors file of posebook's.  [default: those that ship]")
+@click.option("--output", default="predictions", show_default=True, help="Folder for pictures and JSON.")
+@click.option("--box", help="The person, as x,y,width,height in pixels.  [default: the whole photograph]")
+@click.option("--scales", default="1", show_default=True, help="Magnifications to average over, as 0.9,1,1.1.")
+@click.option("--flip/--no-flip", default=True, show_default=True, help="Look at the mirror image too.")
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda; auto takes a GPU where there is one.")
+@_friendly
+def predict(
+    images: tuple[str, ...], weights: str | None, output: str, box: str | None, scales: str, flip: bool, device: str
+) -> None:
+    """Find the person in each IMAGE: the drawn pose as PNG, and its joints in the photograph's pixels as JSON."""
+    from pathlib import Path
+
+    from posebook.inference import write_prediction
+    from posebook.paths import WEIGHTS
+    from posebook.processes import pick_device
+    from posebook.skeleton import SKELETONS
+    from posebook.training import load_weights
+
+    region = None if box is None else _numbers(box, "--box", "x,y,width,height", 4)
+    factors = _numbers(scales, "--scales", "one number or more, as 0.9,1,1.1")
+    network, about = load_weights(weights or WEIGHTS / "hourglass", pick_device(device))
+    failures = []
+    for image in images:
+        try:
+            picture, numbers = write_prediction(
+                image, network, SKELETONS[about["skeleton"]], Path(output), region, flip=flip, scales=factors
+            )
+            click.echo(f"{image}: {picture} and {numbers}")
+        except (ValueError, OSError) as error:
+            failures.append(f"{image}: {error}")
+            click.echo(f"Error: {failures[-1]}", err=True)
+    if failures:
+        raise click.ClickException(f"{len(failures)} of {len(images)} photographs could not be done")
+
+
+def _numbers(text: str, option: str, form: str, count: int | None = None) -> tuple[float, ...]:
+    """Numbers between commas; ValueError says how they should look."""
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or (count is not None and len(numbers) != count):
+        raise ValueError(f"{option} is '{text}'; give {form}")
+    return numbers
+
+
 if __name__ == "__main__":
     main()

@@ -18,7 +18,6 @@ from posebook.precision import autocast, channels_last
 from posebook.processes import processes, sum_over_processes
 from posebook.skeleton import Skeleton
 
-
 # x, y, width and height in a photograph's pixels.
 Box = tuple[float, float, float, float]
 # A magnification, and whether the image is mirrored.

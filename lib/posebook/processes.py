@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 import torch
@@ -12,6 +13,16 @@ from torch import Tensor
 def processes() -> tuple[int, int]:
     """This process's number, and how many there are."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def pick_device(name: str) -> torch.device:
+    """A device by its name; "auto" is a GPU where there is one. ValueError where it is not to be had."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # which of them depends on how torch was built
+        raise ValueError(f"device '{name}' cannot be used here ({str(error).splitlines()[0]}); try cpu") from error
 
 
 def join_processes(device: torch.device | str) -> torch.device:
@@ -29,8 +40,13 @@ def join_processes(device: torch.device | str) -> torch.device:
 
 def leave_processes() -> None:
     """Say goodbye to the other processes."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
+    if not dist.is_initialized():
+        return
+    # DistributedDataParallel sits in a reference cycle and holds the group: one that is still alive when Python ends
+    # now and then aborts it, and torchrun then calls the whole run failed.
+    gc.collect()
+    dist.barrier()
+    dist.destroy_process_group()
 
 
 def sum_over_processes(value: Tensor) -> Tensor:

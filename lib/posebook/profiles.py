@@ -1,7 +1,8 @@
 """How each network is trained at each profile: what `posebook train` and the notebooks start from.
 
-A profile holds the side of the images, the network's settings, the recipe's numbers, optimiser, schedule, and the
-augmentation of real sets (figures are drawn anew for every step and need none).
+A profile holds the side of the images, the network's settings, the recipe's numbers, optimiser, schedule, the
+augmentation of real sets (figures are drawn anew for every step and need none), and `test_images` where not all are
+tested on.
 
     quick   within a minute on two CPU cores: that everything works
     study   within ten minutes on two CPU cores: that it learns
@@ -10,12 +11,20 @@ augmentation of real sets (figures are drawn anew for every step and need none).
 
 from __future__ import annotations
 
+import json
 from functools import partial
+from pathlib import Path
 
 import torch
 
 from posebook.augment import Augmentation
+from posebook.datasets import open_dataset
+from posebook.inference import evaluate
+from posebook.models import create
+from posebook.processes import join_processes, leave_processes, pick_device, processes
 from posebook.schedules import milestones, one_cycle
+from posebook.score import render, report
+from posebook.training import Recipe, train
 
 # Newell et al. turn by up to 30 degrees and scale by 0.75 to 1.25; Tang and Wu jitter colours too.
 _USUAL = Augmentation(scale=0.25, rotation=30, shift=0.05, flip=0.5, brightness=0.2, contrast=0.2, saturation=0.2)
@@ -28,6 +37,7 @@ _HOURGLASS = {
             "minutes": 0.4, "batch_size": 16, "learning_rate": 2e-3, "clip": 50.0, "log_every": 5,
             "validation_images": 64,
         },
+        "test_images": 100,
         "optimizer": torch.optim.Adam,
         "schedule": one_cycle(0.1),
         "augmentation": _USUAL,
@@ -68,3 +78,78 @@ def profile_of(model: str, profile: str) -> dict:
     if profile not in PROFILES[model]:
         raise ValueError(f"{model} has no profile '{profile}'; it has {', '.join(PROFILES[model])}")
     return PROFILES[model][profile]
+
+
+def recipe_of(profile: dict, seed: int = 0, **changes: int | float | None) -> Recipe:
+    """A profile's recipe with some numbers changed (None changes nothing). Steps replace minutes, and minutes steps."""
+    changes = {key: value for key, value in changes.items() if value is not None}
+    numbers = dict(profile["recipe"])
+    if changes.keys() & {"steps", "minutes"}:
+        numbers = {key: value for key, value in numbers.items() if key not in ("steps", "minutes")}
+    return Recipe(**numbers | {"seed": seed} | changes)
+
+
+def run_profile(
+    model: str,
+    profile: str,
+    dataset: str,
+    data_root: str | None,
+    settings: dict,
+    output: str,
+    *,
+    size: int | None = None,
+    minutes: int | float | None = None,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    fresh: bool = False,
+    tensorboard: bool = False,
+) -> str | None:
+    """Train a network as its profile says, and score it on the test split: what `posebook train` does.
+
+    Validation and test people are the same whatever the seed, so that runs of several seeds compare.
+
+    Args:
+        settings: of the network, over the profile's.
+        output: folder for state, weights and `test.json`.
+        size, minutes, steps, batch_size, lr: over the profile's.
+
+    Returns:
+        The table of the test's scores; None in all processes but the first.
+    """
+    plan = profile_of(model, profile)
+    recipe = recipe_of(plan, seed, minutes=minutes, steps=steps, batch_size=batch_size, learning_rate=lr)
+    where = join_processes(pick_device(device))
+    side = settings.get("size", size or plan["size"])
+    sets = {
+        split: open_dataset(dataset, split, data_root, side, where, seed if split == "train" else 0)
+        for split in ("train", "validation", "test")
+    }
+    joints = len(sets["train"].skeleton)
+    torch.manual_seed(seed)
+    network = create(model, **plan["settings"] | {"joints": joints, "size": side} | settings)
+    augmentation = None if sets["train"].length is None else plan["augmentation"]
+    train(
+        network,
+        sets["train"],
+        recipe,
+        optimizer=plan["optimizer"],
+        schedule=plan["schedule"],
+        augmentation=augmentation,
+        validation=sets["validation"],
+        output=output,
+        name=model,
+        fresh=fresh,
+        tensorboard=tensorboard,
+    )
+    first = processes()[0] == 0
+    people = plan.get("test_images")
+    predicted, _, truth = evaluate(network, sets["test"], people, recipe.batch_size, progress=first)
+    leave_processes()
+    if not first:
+        return None
+    scores = report(predicted, truth, sets["test"].skeleton.name) | {"dataset": f"{dataset}, test"}
+    Path(output, "test.json").write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
+    return render(scores)

@@ -318,7 +318,8 @@ def _configuration(
     augmentation: Augmentation | None,
 ) -> dict:
     """Everything that decides what a run gives, as JSON would hold it: two runs of the same are the same run."""
-    rates = [float(f"{schedule(k / 20):.6g}") for k in range(21)] if scheduler is None else None
+    # A schedule is a function; what it gives along the way tells it from others.
+    factors = " ".join(f"{schedule(k / 20):.4g}" for k in range(21)) if scheduler is None else None
     return {
         "model": name or type(model).__name__.lower(),
         "settings": dict(model.settings),
@@ -326,7 +327,7 @@ def _configuration(
         "validation": None if validation is None else _described(validation),
         "recipe": {k: v for k, v in asdict(recipe).items() if k not in ("save_every", "save_seconds")},
         "optimizer": f"{type(stepper).__name__}({', '.join(f'{k}={v}' for k, v in stepper.defaults.items())})",
-        "schedule": rates,
+        "schedule": factors,
         "augmentation": asdict(augmentation or Augmentation()),
     }
 

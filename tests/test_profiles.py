@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from posebook.cli import main
+from posebook.models import NAMES, create
+from posebook.profiles import PROFILES, profile_of, recipe_of
+from posebook.training import load_weights
+
+TINY = ["--steps", "2", "--batch-size", "4", "--size", "32", "--set", "features=8", "--set", "depth=1"]
+
+
+def test_every_profile_makes_a_network_and_a_recipe():
+    for model in NAMES:
+        for name in ("quick", "study", "paper"):
+            plan = profile_of(model, name)
+            if name != "paper":
+                create(model, size=plan["size"], **plan["settings"])
+            recipe = recipe_of(plan)
+            assert recipe.steps or recipe.minutes
+            assert 0 < plan["schedule"](0.2) <= 1
+            if name == "study":
+                assert recipe.minutes < 10
+    assert set(PROFILES) <= set(NAMES)
+
+
+def test_steps_and_minutes_replace_each_other():
+    plan = profile_of("hourglass", "study")
+    assert recipe_of(plan, steps=7).minutes is None
+    assert recipe_of(plan, minutes=2).minutes == 2
+    assert recipe_of(plan, seed=3, learning_rate=None).learning_rate == plan["recipe"]["learning_rate"]
+    assert recipe_of(plan, seed=3, learning_rate=0.5).learning_rate == 0.5
+
+
+def test_the_command_trains_scores_and_goes_on(tmp_path):
+    command = ["train", "hourglass", *TINY, "--device", "cpu", "--output", str(tmp_path)]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    assert "mean of all 16" in done.output
+    scores = json.loads((tmp_path / "test.json").read_text())
+    assert scores["people"] == 100
+    model, about = load_weights(tmp_path / "last")
+    assert model.settings["features"] == 8
+    assert about["training"]["steps"] == 2
+    # Once more: nothing is left to do, and the same comes out.
+    again = CliRunner().invoke(main, command)
+    assert again.exit_code == 0, again.output
+    assert json.loads((tmp_path / "test.json").read_text()) == scores
+    other = CliRunner().invoke(main, [*command, "--seed", "1"])
+    assert other.exit_code == 1
+    assert "recipe.seed was 0, is 1" in other.output
+    anew = CliRunner().invoke(main, [*command, "--seed", "1", "--fresh"])
+    assert anew.exit_code == 0, anew.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["nothing"], "no model is called 'nothing'"),
+        (["hourglass", "--profile", "huge"], "no profile 'huge'; it has quick, study, paper"),
+        (["hourglass", "--dataset", "coco"], "no dataset is called 'coco'"),
+        (["hourglass", "--dataset", "lspet"], "needs the folder it lies in"),
+        (["hourglass", "--set", "legs=3"], "has no setting 'legs'"),
+        (["hourglass", "--lr", "-1"], "learning_rate is -1.0"),
+        (["hourglass", "--device", "abacus"], "device 'abacus' cannot be used here"),
+        (["hourglass", "--size", "100"], "size"),
+    ],
+)
+def test_the_command_says_what_is_wrong(tmp_path, arguments, sentence):
+    done = CliRunner().invoke(main, ["train", *arguments, "--output", str(tmp_path)])
+    assert done.exit_code == 1
+    assert sentence in done.output
+    assert "Traceback" not in done.output
