@@ -23,7 +23,7 @@ def step(model: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, dict]:
     return torch.cat([p.grad.flatten() for p in model.parameters()]), model.state_dict()
 
 
-def share(rank: int, path: str, results) -> None:
+def share(rank: int, path: str, results: str) -> None:
     """One of two processes: half of the images, gradients averaged over both."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=2)
@@ -46,7 +46,9 @@ def share(rank: int, path: str, results) -> None:
 def shared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shared")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["toy"])
+    context.set_forkserver_preload(
+        ["posebook.training", "posebook.score", "safetensors.torch", "tqdm.auto", "torch._dynamo"]
+    )
     both = [
         context.Process(target=share, args=(rank, str(folder / "meet"), str(folder / "results.pt"))) for rank in (0, 1)
     ]

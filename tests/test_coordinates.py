@@ -115,6 +115,11 @@ def test_encode_is_the_gaussian_written_out():
             assert maps[row, column].item() == pytest.approx(math.exp(-squared / (2 * 1.3**2)), rel=1e-4)
 
 
+def test_no_target_is_a_denormal_number():
+    maps = HeatmapCodec(size=256).encode(torch.tensor([[[1.0, 255.0]]]), torch.tensor([[2]]))
+    assert maps.min() >= torch.finfo(torch.float32).tiny
+
+
 def test_absent_and_outside_joints_have_blank_maps():
     codec = HeatmapCodec(size=32)
     joints = torch.tensor([[[10.0, 10.0], [10.0, 10.0], [-0.1, 10.0], [10.0, 32.0], [0.0, 31.9]]])

@@ -51,8 +51,6 @@ def test_the_command_trains_scores_and_goes_on(tmp_path):
     other = CliRunner().invoke(main, [*command, "--seed", "1"])
     assert other.exit_code == 1
     assert "recipe.seed was 0, is 1" in other.output
-    anew = CliRunner().invoke(main, [*command, "--seed", "1", "--fresh"])
-    assert anew.exit_code == 0, anew.output
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ class Toy(nn.Module):
 AUGMENTATION = Augmentation(scale=0.1, rotation=10, flip=0.5, brightness=0.1)
 
 
-def toy_run(output, steps: int = 40, progress: bool = False, **options):
+def toy_run(output, steps: int = 60, progress: bool = False, **options):
     """A run with everything in it that a resume must bring back. Returns the network and the run."""
     torch.manual_seed(0)
     model = Toy()

@@ -119,7 +119,8 @@ class HeatmapCodec:
         """
         centres = pixel_centres(self.cells, joints.device)
         offset = (centres - joints[..., None] / self.stride) / self.sigma
-        bell = torch.exp(-0.5 * offset.square())
+        # Below exp(-40) products of two would be denormal numbers, with which a CPU takes four times as long.
+        bell = torch.exp((-0.5 * offset.square()).clamp_min(-40))
         inside = (presence > 0) & ((joints >= 0) & (joints < self.size)).all(-1)
         x, y = bell[..., 0, :], bell[..., 1, :] * inside[..., None]
         return y[..., :, None] * x[..., None, :]

@@ -32,7 +32,7 @@ def _cpu_has_bf16() -> bool:
     if hasattr(torch.cpu, "get_capabilities"):
         found = torch.cpu.get_capabilities()
         return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
-    # torch before 2.10 answers the same two questions under private names.
+    # Older releases of torch answer the same two questions under private names.
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 

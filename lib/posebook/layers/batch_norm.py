@@ -14,12 +14,13 @@ from torch import Tensor, nn
 class SharedBatchNorm2d(nn.BatchNorm2d):
     """`nn.BatchNorm2d` with mean and variance taken over all processes; the same settings and the same state.
 
-    Every process must hold equally many values, as equal shares of a batch do.
+    Every process must hold equally many values, as equal shares of a batch do. Alone, it is `nn.BatchNorm2d`.
     """
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         # Without running statistics a batch is normalised by its own in evaluation too.
-        if not self.training and self.running_mean is not None:
+        learnt = not self.training and self.running_mean is not None
+        if learnt or not dist.is_initialized():
             return super().forward(x)
         values = x.to(torch.promote_types(x.dtype, torch.float32))
         mean = _mean_over_processes(values.mean((0, 2, 3)))  # (c,)

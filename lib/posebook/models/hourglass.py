@@ -91,6 +91,10 @@ class Hourglass(nn.Module):
         """Joints in image pixels and the height of each peak, from the last stack."""
         return self.codec.decode(outputs[:, -1])
 
+    def maps(self, outputs: Float[Tensor, "b stacks joints cells cells"]) -> Float[Tensor, "b joints cells cells"]:
+        """The last stack's heat maps, which inference averages over mirror images and scales."""
+        return outputs[:, -1]
+
 
 class Stem(nn.Module):
     """From pixels to features at a quarter of the resolution (Sec. 3.2): 7x7 / 2, residual, max pool, two residuals.
