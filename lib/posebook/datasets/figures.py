@@ -28,8 +28,8 @@ LENGTHS = {"train": None, "validation": 1000, "test": 2000}
 # (median 0.75 over the validation people).
 HEAD_SIZE = 0.75
 
-# Images drawn at a time: more do not fit the cache of a CPU and fewer waste its start-up.
-_CHUNK = {"cpu": 8, "cuda": 512}
+# Images painted at a time, at 128 pixels: more do not fit the cache of a CPU, fewer waste its start-up.
+_AT_ONCE = {"cpu": 16, "cuda": 512}
 _LAYOUT, _COMPANY = 1, 2
 _PEOPLE_DRAWN = 3
 
@@ -83,9 +83,7 @@ class Figures:
             and not (0 <= int(indices.min()) <= int(indices.max()) < self.length)
         ):
             raise IndexError(f"figures/{self.split} has samples 0 to {self.length - 1}, asked for {indices.tolist()}")
-        chunk = _CHUNK.get(self.device.type, 64)
-        chunk = max(1, int(chunk * (128 / self.size) ** 2))
-        return Sample.cat([self._draw(part.to(self.device)) for part in indices.split(chunk)])
+        return self._draw(indices.to(self.device))
 
     def posed(self, poses: Float[Tensor, "b 16 2"], indices: Int[Tensor, " b"]) -> Sample:
         """The same samples in poses of your own: what is left to their numbers is the body, its clothes and the scene.
@@ -106,11 +104,19 @@ class Figures:
         body, build = bodies_of.dress(layout.poses.flatten(0, 1), crowd.flatten())
         bodies = _seat(body, layout)
         objects = scenery.objects(keys, layout.poses[:, 0], self.size, self.difficulty)
-        light = scenery.light(keys)
-        canvas = rasterise(Shapes.join([objects, bodies]), self.size, light)
-        images = scenery.photograph(keys, canvas, self.size, self.difficulty)
-        canvas.shape = canvas.shape - objects.depth.shape[1]
+        images, canvas = self._paint(keys, Shapes.join([objects, bodies]))
+        canvas.shape -= objects.depth.shape[1]
         return self._label(indices, layout, build, canvas, images)
+
+    def _paint(self, keys: Int64[Tensor, " b"], shapes: Shapes) -> tuple[Float[Tensor, "b 3 s s"], Canvas]:
+        """Pixels, a few images at a time."""
+        at_once = max(1, int(_AT_ONCE.get(self.device.type, 64) * (128 / self.size) ** 2))
+        images, canvases = [], []
+        for part in torch.arange(len(keys), device=self.device).split(at_once):
+            light = scenery.light(keys[part])
+            canvases.append(rasterise(shapes.map(lambda value, part=part: value[part]), self.size, light))
+            images.append(scenery.photograph(keys[part], canvases[-1], self.size, self.difficulty))
+        return torch.cat(images), Canvas.join(canvases)
 
     def _label(
         self, indices: Tensor, layout: _Layout, build: bodies_of.Build, canvas: Canvas, images: Tensor

@@ -82,6 +82,11 @@ class Canvas:
     owner: Int[Tensor, "b s s"]
     colour: Float[Tensor, "b 3 s s"]
 
+    @staticmethod
+    def join(parts: list[Canvas]) -> Canvas:
+        """The canvases of several batches as one."""
+        return Canvas(**{f.name: torch.cat([getattr(p, f.name) for p in parts]) for f in fields(Canvas)})
+
 
 def rasterise(shapes: Shapes, size: int, light: Float[Tensor, "b 2"]) -> Canvas:
     """Draws shapes on square canvases.
@@ -174,14 +179,15 @@ def _shade(shapes: Shapes, winner: Tensor, light: Tensor) -> Canvas:
     normal = torch.stack([u[..., 1], u[..., 2]], -1)
     normal = normal / normal.norm(dim=-1, keepdim=True).clamp_min(1e-6)
     lit = (normal * light[:, None]).sum(-1)
-    floats = torch.cat(
+    # Labels and owners are small whole numbers, which float32 holds exactly.
+    table = torch.cat(
         [
-            t, u, lit[..., None], shapes.relief[..., None], shapes.cut[..., None],
-            shapes.pattern, shapes.colours.flatten(2),
+            t, u, lit[..., None], shapes.relief[..., None], shapes.cut[..., None], shapes.pattern,
+            shapes.colours.flatten(2), shapes.labels, shapes.owner[..., None],
         ], -1,
-    ).flatten(0, 1)  # fmt: skip
+    ).flatten(0, 1).T.contiguous()  # fmt: skip
     row = winner.clamp_min(0) + (torch.arange(batch, device=winner.device) * count)[:, None, None]
-    values = floats[row.flatten()].T.contiguous().view(-1, batch, size, size)
+    values = table.gather(1, row.flatten().expand(len(table), -1)).view(-1, batch, size, size)
     centres = torch.arange(size, device=winner.device) + 0.5
     x, y = centres, centres[:, None]
     along = values[0] + values[1] * x + values[2] * y
@@ -194,7 +200,6 @@ def _shade(shapes: Shapes, winner: Tensor, light: Tensor) -> Canvas:
     shade *= 1 + values[11] * waves.mul_(6).clamp_(-1, 1)
     colour = torch.where(first, values[12:15], values[15:18]).mul_(shade).clamp_(0, 1)
 
-    tags = torch.cat([shapes.labels, shapes.owner[..., None]], -1).flatten(0, 1)[row.flatten()].view(*row.shape, 3)
     drawn = winner >= 0
-    label = torch.where(first, tags[..., 0], tags[..., 1]) * drawn
-    return Canvas(shape=winner, label=label, owner=tags[..., 2] * drawn, colour=colour.transpose(0, 1))
+    label = torch.where(first, values[18], values[19]).long() * drawn
+    return Canvas(shape=winner, label=label, owner=values[20].long() * drawn, colour=colour.transpose(0, 1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
@@ -100,12 +102,25 @@ def _ground(keys: Int64[Tensor, " b"], size: int, difficulty: str) -> Float[Tens
     mix = torch.sigmoid(edge / draws.uniform(0.3, 3.0)[:, None, None])[:, None]
     image = wall[:, :, None, None] * (1 - mix) + floor[:, :, None, None] * mix
     rough = (0.04 if difficulty == "plain" else 0.5) * draws.uniform(0.2, 1.0)
+    unevenness = 1.0
     for cells, strength in ((3, 0.8), (8, 0.5), (15, 0.35)):
-        blotches = draws.many(cells * cells, -1, 1).view(-1, 1, cells, cells)
-        blotches = F.interpolate(blotches, size=(size, size), mode="bilinear", align_corners=True)
-        image = image * (1 + (rough * strength)[:, None, None, None] * blotches)
+        blotches = (rough * strength)[:, None] * draws.many(cells * cells, -1, 1)
+        unevenness = unevenness + _stretch(blotches.view(-1, 1, cells, cells), size)
+    image = image * unevenness
     tint = draws.many(3 * 16, -1, 1).view(-1, 3, 4, 4) * (0.25 * rough)[:, None, None, None]
-    return image + F.interpolate(tint, size=(size, size), mode="bilinear", align_corners=True)
+    return image + _stretch(tint, size)
+
+
+def _stretch(grid: Float[Tensor, "b c n n"], size: int) -> Float[Tensor, "b c s s"]:
+    """Bilinear interpolation of a few cells to an image: two small matrix products, faster than resampling."""
+    weights = _weights(grid.shape[-1], size, grid.device)
+    return weights.T @ grid @ weights
+
+
+@functools.lru_cache(maxsize=32)
+def _weights(cells: int, size: int, device: torch.device) -> Float[Tensor, "n s"]:
+    eye = torch.eye(cells, device=device)[None]
+    return F.interpolate(eye, size=size, mode="linear", align_corners=True)[0]
 
 
 def photograph(keys: Int64[Tensor, " b"], canvas: Canvas, size: int, difficulty: str) -> Float[Tensor, "b 3 s s"]:
@@ -130,6 +145,10 @@ def photograph(keys: Int64[Tensor, " b"], canvas: Canvas, size: int, difficulty:
 
 def _grain(shift: Tensor, size: int, device: torch.device) -> Float[Tensor, "b 3 s s"]:
     """Noise of unit variance; every image sees one sheet of it from another corner."""
-    sheet = torch.randn(3, 2 * size, 2 * size, generator=torch.Generator().manual_seed(0)).to(device)
-    windows = sheet.unfold(1, size, 1).unfold(2, size, 1)  # [3, size + 1, size + 1, size, size], a view
+    windows = _sheet(size, device).unfold(1, size, 1).unfold(2, size, 1)  # (3, s + 1, s + 1, s, s), a view
     return windows[:, shift[:, 1], shift[:, 0]].transpose(0, 1)
+
+
+@functools.lru_cache(maxsize=4)
+def _sheet(size: int, device: torch.device) -> Float[Tensor, "3 twice twice"]:
+    return torch.randn(3, 2 * size, 2 * size, generator=torch.Generator().manual_seed(0)).to(device)
