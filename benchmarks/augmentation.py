@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageEnhance
+
 from posebook.augment import Augmentation, Changes, augment
 from posebook.datasets.sample import Sample
 from posebook.skeleton import MPII

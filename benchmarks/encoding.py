@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from posebook.coordinates import HeatmapCodec
 from timing import medians
+
+from posebook.coordinates import HeatmapCodec
 
 PEOPLE, JOINTS, SIZE, SIGMA = 32, 16, 256, 1.0
 

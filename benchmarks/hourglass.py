@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from timing import medians
+
 from posebook.datasets.sample import Sample
 from posebook.models import create
 from posebook.precision import autocast, channels_last, has_bf16
-from timing import medians
 
 # Newell's network at two stacks, and one small enough to train in minutes on two cores.
 CASES = (

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
+
 from posebook.datasets import Dataset, open_dataset
 from posebook.datasets.packed import pack
-from torch import Tensor
 
 PEOPLE, SIZE, BATCH, ROUNDS = 256, 128, 32, 7
 PHOTOGRAPH = (640, 480)

@@ -14,7 +14,7 @@ PEOPLE = 64
 
 def painter(shapes: Shapes, size: int, light: torch.Tensor) -> Canvas:
     """The painter's algorithm: far to near, each shape tested at every pixel. Colours are left flat."""
-    batch, count = shapes.depth.shape
+    batch = len(shapes.depth)
     centres = torch.arange(size) + 0.5
     x, y = centres[None, None, :], centres[None, :, None]
     shape = torch.full((batch, size, size), -1)

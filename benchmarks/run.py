@@ -19,10 +19,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
+
 from posebook import __version__
 from posebook.paths import RESULTS
 from posebook.precision import has_bf16
-from tqdm import tqdm
 
 HERE = Path(__file__).parent
 NOT_BENCHMARKS = ("run", "timing")

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+
 from posebook.augment import Augmentation, affine, augment, tint
 from posebook.coordinates import transform_points
 from posebook.datasets.sample import Sample

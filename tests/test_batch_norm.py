@@ -5,8 +5,9 @@ import multiprocessing
 import pytest
 import torch
 import torch.distributed as dist
-from posebook.layers.batch_norm import SharedBatchNorm2d, share_batch_norm
 from torch import nn
+
+from posebook.layers.batch_norm import SharedBatchNorm2d, share_batch_norm
 
 
 def network(momentum: float | None = 0.1) -> nn.Module:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from posebook.coordinates import HeatmapCodec, invert, pixel_centres, similarity, transform_points, warp
 
 

@@ -5,10 +5,11 @@ import json
 import pytest
 import torch
 from click.testing import CliRunner
+from torch import nn
+
 from posebook.cli import main
 from posebook.describe import describe, table
 from posebook.models import create
-from torch import nn
 
 
 class Toy(nn.Module):

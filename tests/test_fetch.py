@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from click.testing import CliRunner
+
 from posebook.cli import main
 from posebook.datasets import fetch as fetching
 from posebook.datasets.fetch import download, fetch, unpack

@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import mutual_info_score
+
 from posebook import grouping
 from posebook.grouping import mutual_information, spectral_groups
-from sklearn.metrics import mutual_info_score
 
 
 def cells_by_hand(pose, present, window, lattice):

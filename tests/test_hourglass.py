@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+
 from posebook.datasets.sample import Sample
 from posebook.models import NAMES, create, model_settings, parse_settings
 from posebook.models.hourglass import Hourglass

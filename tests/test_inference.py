@@ -6,6 +6,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from torch import nn
+from toy import Squares, Toy
+
 from posebook.cli import main
 from posebook.coordinates import HeatmapCodec, transform_points
 from posebook.inference import evaluate, predict, predict_photograph, read_photograph, square
@@ -13,8 +16,6 @@ from posebook.metrics import pckh
 from posebook.models import create
 from posebook.skeleton import MPII
 from posebook.training import load_weights, save_weights
-from torch import nn
-from toy import Squares, Toy
 
 SIZE = 64
 

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from posebook.layers import HourglassBlock, Residual
 from torch import nn
+
+from posebook.layers import HourglassBlock, Residual
 
 
 def silence(module: nn.Module) -> None:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from posebook.coordinates import HeatmapCodec
 from posebook.losses import heatmap_mse
 

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from scipy.io import savemat
+
 from posebook.coordinates import transform_points
 from posebook.datasets import lsp, open_dataset, photographs
 from posebook.datasets.lsp import LSP
 from posebook.skeleton import LSP as SKELETON
-from scipy.io import savemat
 
 WIDTH, HEIGHT = 120, 90
 

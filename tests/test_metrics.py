@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from posebook.metrics import Truth, auc, confusion, distances, observer_centric, parsing_score, pck, pckh, pcp, steps
 from posebook.skeleton import FLIC, LSP, MPII, PARTS, Skeleton
 

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.io import savemat
+
 from posebook.datasets import mpii, photographs
 from posebook.datasets.mpii import MPII, read_annotations, read_split
 from posebook.skeleton import FLIC
 from posebook.skeleton import MPII as SKELETON
-from scipy.io import savemat
 
 
 def people(count: int, seed: int = 0) -> dict[str, np.ndarray]:

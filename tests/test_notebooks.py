@@ -9,6 +9,7 @@ import nbformat
 import pytest
 from click.testing import CliRunner
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
 from posebook import notebooks
 from posebook.cli import main
 

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from posebook.datasets import open_dataset, packed
-from posebook.datasets.packed import Packed, pack
 from safetensors import safe_open
 from scipy.io import savemat
 from test_mpii import people, write_h5
+
+from posebook.datasets import open_dataset, packed
+from posebook.datasets.packed import Packed, pack
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgb
 from PIL import Image
+
 from posebook import plotting
 from posebook.datasets.sample import Sample
 from posebook.skeleton import LEFT_COLOUR, LSP, MPII, PARTS, RIGHT_COLOUR

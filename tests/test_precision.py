@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from posebook.precision import autocast, channels_last, has_bf16, use_bf16
 from torch import nn
+
+from posebook.precision import autocast, channels_last, has_bf16, use_bf16
 
 CPUINFO = Path("/proc/cpuinfo")
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from click.testing import CliRunner
+
 from posebook import random
 from posebook.cli import main
 from posebook.grouping import mutual_information, spectral_groups

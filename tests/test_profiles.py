@@ -4,6 +4,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
+
 from posebook.cli import main
 from posebook.models import NAMES, create
 from posebook.profiles import PROFILES, profile_of, recipe_of

@@ -10,6 +10,7 @@ import pytest
 import scipy.io
 import torch
 from click.testing import CliRunner
+
 from posebook.cli import main
 from posebook.score import BENCHMARKS, PCP_COLUMNS, read_predictions, read_truth, render, report
 from posebook.skeleton import HARD_JOINTS, MPII

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from posebook.paths import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

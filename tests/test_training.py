@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from toy import Squares, Toy, shared_runs, toy_run, toy_run_elsewhere
+
 from posebook.checkpoint import differing, load_weights, save_weights
 from posebook.models import create
 from posebook.schedules import constant, milestones, one_cycle, polynomial
 from posebook.training import Recipe, Run, step_indices, train
-from safetensors.torch import load_file
-from toy import Squares, Toy, shared_runs, toy_run, toy_run_elsewhere
 
 
 def same_weights(a: Path, b: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import nbclient
 import nbformat
 import pytest
+
 from posebook.plotting import figure
 from posebook.widgets import explore, slider
 

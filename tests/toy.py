@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import torch
+from torch import nn
+
 from posebook.augment import Augmentation
 from posebook.coordinates import HeatmapCodec
 from posebook.datasets.sample import Sample
@@ -13,7 +15,6 @@ from posebook.models import create
 from posebook.processes import join_processes, leave_processes
 from posebook.skeleton import MPII
 from posebook.training import Recipe, train
-from torch import nn
 
 
 class Squares:

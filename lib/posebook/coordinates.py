@@ -117,11 +117,13 @@ class HeatmapCodec:
         The Gaussian is centred on the joint itself, not on the cell it falls into.
         Departs: Newell et al. round to the cell first, which costs up to half a cell before training starts.
         """
+        inside = (presence > 0) & ((joints >= 0) & (joints < self.size)).all(-1)
+        # An absent joint may hold anything, NaN included, and NaN times 0 is NaN.
+        joints = torch.where(inside[..., None], joints, 0.0)
         centres = pixel_centres(self.cells, joints.device)
         offset = (centres - joints[..., None] / self.stride) / self.sigma
         # Below exp(-40) products of two would be denormal numbers, with which a CPU takes four times as long.
         bell = torch.exp((-0.5 * offset.square()).clamp_min(-40))
-        inside = (presence > 0) & ((joints >= 0) & (joints < self.size)).all(-1)
         x, y = bell[..., 0, :], bell[..., 1, :] * inside[..., None]
         return y[..., :, None] * x[..., None, :]
 

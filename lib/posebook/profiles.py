@@ -42,11 +42,13 @@ _HOURGLASS = {
         "schedule": one_cycle(0.1),
         "augmentation": _USUAL,
     },
+    # In few minutes, many small steps on small images teach more than few large ones: 96 pixels beat 128, 128 features
+    # beat 64 and 192, and a gradient clipped at 5 beat one at 50 (90 seconds each on two cores).
     "study": {
-        "size": 128,
-        "settings": {"stacks": 1, "features": 96, "depth": 4},
+        "size": 96,
+        "settings": {"stacks": 1, "features": 128, "depth": 3},
         "recipe": {
-            "minutes": 9.0, "batch_size": 32, "learning_rate": 2.5e-3, "clip": 50.0, "validate_every": 250,
+            "minutes": 9.0, "batch_size": 16, "learning_rate": 2e-3, "clip": 5.0, "validate_every": 1000,
             "validation_images": 200,
         },
         "optimizer": torch.optim.Adam,
@@ -146,7 +148,7 @@ def run_profile(
     )
     first = processes()[0] == 0
     people = plan.get("test_images")
-    predicted, _, truth = evaluate(network, sets["test"], people, recipe.batch_size, progress=first)
+    predicted, _, truth = evaluate(network, sets["test"], people, flip=True, progress=first)
     leave_processes()
     if not first:
         return None

@@ -1,21 +1,21 @@
 """Rendered figures: people drawn on the spot, with exact labels, on any device.
 
-Poses come from a prior fitted to MPII's annotations (`prior`), bodies and clothes from `people`, what stands around them
-from `scenery`. Sample i of a split is a function of (split, i, seed) alone.
+Poses come from a prior fitted to MPII's annotations (`prior`), bodies and clothes from `people`, what stands around
+them from `scenery`. Sample i of a split is a function of (split, i, seed) alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int, Int64, UInt8
 from torch import Tensor
 
 from posebook import random
-from posebook.datasets import people as bodies_of
 from posebook.datasets import scenery
 from posebook.datasets.palette import Draws
+from posebook.datasets.people import Build, dress, own_shapes
 from posebook.datasets.raster import Canvas, Shapes, rasterise
 from posebook.datasets.sample import Sample, torso_size
 from posebook.prior import PosePrior
@@ -30,8 +30,11 @@ HEAD_SIZE = 0.75
 
 # Images painted at a time, at 128 pixels: more do not fit the cache of a CPU, fewer waste its start-up.
 _AT_ONCE = {"cpu": 16, "cuda": 512}
-_LAYOUT, _COMPANY = 1, 2
+_STREAM = 1
 _PEOPLE_DRAWN = 3
+
+# Facing further away than this (cosine) is a back view.
+_BACK = -0.3
 
 
 class Figures:
@@ -46,7 +49,6 @@ class Figures:
         people: how many people a scene shows at most (1 to 3) with labels for each. With 1 the others that walk by
             are background, as in LIP; with more, every scene has that many places in `people_joints`, and `parsing`
             labels everyone.
-        length: people in the split; None for endless. Default as in `LENGTHS`.
     """
 
     name = "figures"
@@ -60,7 +62,6 @@ class Figures:
         seed: int = 0,
         difficulty: str = "life",
         people: int = 1,
-        length: int | None = -1,
     ) -> None:
         if difficulty not in DIFFICULTIES:
             raise ValueError(f"difficulty must be one of {', '.join(DIFFICULTIES)}, not '{difficulty}'")
@@ -71,9 +72,9 @@ class Figures:
         self.split, self.size, self.seed = split, size, seed
         self.difficulty, self.people = difficulty, people
         self.device = torch.device(device)
-        self.length = LENGTHS[split] if length == -1 else length
+        self.length = LENGTHS[split]
         self._prior = PosePrior.load().to(self.device)
-        self._own = bodies_of.own_shapes().to(self.device)
+        self._own = own_shapes().to(self.device)
 
     def batch(self, indices: Int[Tensor, " b"]) -> Sample:
         """The samples with these numbers, drawn; IndexError for a number outside the split."""
@@ -100,8 +101,8 @@ class Figures:
         normalised = self._prior.sample(crowd.flatten()).view(*crowd.shape, len(MPII), 2)
         if poses is not None:
             normalised = torch.cat([poses[:, None], normalised[:, 1:]], 1)
-        layout = _Layout(keys, normalised, self.size, self.difficulty, self.people)
-        body, build = bodies_of.dress(layout.poses.flatten(0, 1), crowd.flatten())
+        layout = _lay_out(keys, normalised, self.size, self.difficulty == "life", self.people)
+        body, build = dress(layout.poses.flatten(0, 1), crowd.flatten())
         bodies = _seat(body, layout)
         objects = scenery.objects(keys, layout.poses[:, 0], self.size, self.difficulty)
         images, canvas = self._paint(keys, Shapes.join([objects, bodies]))
@@ -119,14 +120,14 @@ class Figures:
         return torch.cat(images), Canvas.join(canvases)
 
     def _label(
-        self, indices: Tensor, layout: _Layout, build: bodies_of.Build, canvas: Canvas, images: Tensor
+        self, indices: Tensor, layout: Layout, build: Build, canvas: Canvas, images: Tensor
     ) -> Sample:
         shown = self.people
         joints = layout.poses[:, :shown]
         presence = _presence(joints, layout.present[:, :shown], canvas, self._own)
         owners = canvas.owner
         labelled = (owners >= 1) & (owners <= shown)
-        back = build.front.view(layout.present.shape)[:, 0] < -0.3
+        back = build.front.view(layout.present.shape)[:, 0] < _BACK
         main, main_presence = joints[:, 0], presence[:, 0]
         head = HEAD_SIZE * (main[:, MPII.index("upper_neck")] - main[:, MPII.index("head_top")]).norm(dim=-1)
         return Sample(
@@ -144,52 +145,56 @@ class Figures:
         )
 
 
-class _Layout:
+@dataclass
+class Layout:
     """Where the people of a scene stand: poses in pixels, who is there, and who is before whom.
 
     Attributes:
-        poses: [b, people, 16, 2] in pixels.
-        present: [b, people], the first always True.
-        depths: [b, people], distinct by more than a body's own depth.
+        poses: in pixels, the person to find first.
+        present: who of them is in the scene; the first always is.
+        depths: distinct by more than a body's own depth.
     """
 
-    def __init__(self, keys: Tensor, normalised: Tensor, size: int, difficulty: str, shown: int) -> None:
-        draws = Draws(keys, 64, _LAYOUT)
-        count = normalised.shape[1]
-        life = difficulty == "life"
-        height = size * (draws.uniform(0.62, 0.9) if life else draws.uniform(0.72, 0.86))
-        centre = torch.stack([draws.uniform(-0.05, 0.05), draws.uniform(-0.05, 0.05)], -1) * size + size / 2
-        if life:
-            # Some crops show a part of the body: it is drawn larger, around one of its joints.
-            closer = draws.chance(0.22)
-            zoom = torch.where(closer, draws.uniform(1.2, 1.9), 1.0)
-            focus = torch.tensor([MPII.index(n) for n in ("thorax", "upper_neck", "pelvis", "r_knee", "l_knee")])
-            focus = focus.to(keys.device)[draws.choice((0.4, 0.2, 0.2, 0.1, 0.1))]
-            around = normalised[:, 0][torch.arange(len(keys), device=keys.device), focus]
-            height = height * zoom
-            centre = centre - torch.where(closer[:, None], around * height[:, None], 0.0)
-        turn = draws.uniform(-0.12, 0.12) if life else torch.zeros_like(height)
-        scale = height[:, None] * torch.cat([torch.ones_like(height)[:, None], draws.many(count - 1, 0.7, 1.15)], 1)
-        side = torch.where(draws.many(count - 1) < 0.5, -1.0, 1.0)
-        apart = torch.stack([side * draws.many(count - 1, 0.28, 0.62), draws.many(count - 1, -0.14, 0.14)], -1) * size
-        centres = torch.cat([centre[:, None], centre[:, None] + apart], 1)
-        cos, sin = turn.cos(), turn.sin()
-        rotation = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], 1)
-        turned = normalised @ rotation[:, None].transpose(-1, -2)
-        self.poses = turned * scale[..., None, None] + centres[:, :, None]
-        odds = torch.full((count - 1,), 0.0, device=keys.device)
-        if shown > 1:
-            odds[: shown - 1] = 0.85
-        elif life:
-            odds[0], odds[1] = 0.36, 0.1
-        company = draws.many(count - 1) < odds
-        self.present = torch.cat([torch.ones_like(company[:, :1]), company], 1)
-        before = torch.where(draws.many(count - 1) < 0.38, 4.0, -4.0)
-        order = 2.5 * torch.arange(1, count, device=keys.device)
-        self.depths = torch.cat([torch.zeros_like(before[:, :1]), before + before.sign() * order], 1)
+    poses: Float[Tensor, "b p 16 2"]
+    present: Bool[Tensor, "b p"]
+    depths: Float[Tensor, "b p"]
 
 
-def _seat(body: Shapes, layout: _Layout) -> Shapes:
+def _lay_out(keys: Tensor, normalised: Float[Tensor, "b p 16 2"], size: int, life: bool, shown: int) -> Layout:
+    draws = Draws(keys, 64, _STREAM)
+    others = normalised.shape[1] - 1
+    height = size * (draws.uniform(0.62, 0.9) if life else draws.uniform(0.72, 0.86))
+    centre = draws.many(2, 0.45, 0.55) * size
+    if life:
+        # Some crops show a part of the body: it is drawn larger, around one of its joints.
+        closer = draws.chance(0.22)
+        height = height * torch.where(closer, draws.uniform(1.2, 1.9), 1.0)
+        focus = torch.tensor([MPII.index(n) for n in ("thorax", "upper_neck", "pelvis", "r_knee", "l_knee")])
+        focus = focus.to(keys.device)[draws.choice((0.4, 0.2, 0.2, 0.1, 0.1))]
+        around = normalised[:, 0][torch.arange(len(keys), device=keys.device), focus]
+        centre = centre - torch.where(closer[:, None], around * height[:, None], 0.0)
+
+    scale = height[:, None] * torch.cat([torch.ones_like(height)[:, None], draws.many(others, 0.7, 1.15)], 1)
+    side = torch.where(draws.many(others) < 0.5, -1.0, 1.0)
+    apart = torch.stack([side * draws.many(others, 0.28, 0.62), draws.many(others, -0.14, 0.14)], -1) * size
+    centres = torch.cat([centre[:, None], centre[:, None] + apart], 1)
+    angle = draws.uniform(-0.12, 0.12) * life
+    rotation = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], -1).view(-1, 1, 2, 2)
+    poses = (normalised @ rotation.transpose(-1, -2)) * scale[..., None, None] + centres[:, :, None]
+
+    odds = torch.zeros(others, device=keys.device)
+    if shown > 1:
+        odds[: shown - 1] = 0.85
+    elif life:
+        odds[:2] = torch.tensor([0.32, 0.1])
+    company = draws.many(others) < odds
+    present = torch.cat([torch.ones_like(company[:, :1]), company], 1)
+    before = torch.where(draws.many(others) < 0.38, 1.0, -1.0)
+    depths = before * (4 + 2.5 * torch.arange(1, others + 1, device=keys.device))
+    return Layout(poses, present, torch.cat([torch.zeros_like(depths[:, :1]), depths], 1))
+
+
+def _seat(body: Shapes, layout: Layout) -> Shapes:
     """The bodies of a scene as one list of shapes, at their depths, owned by 1, 2, ... in order."""
     count = layout.present.shape[1]
     per_body = body.depth.shape[1]
@@ -209,7 +214,7 @@ def _presence(
     joints: Float[Tensor, "b p 16 2"], present: Bool[Tensor, "b p"], canvas: Canvas, own: Bool[Tensor, "16 n"]
 ) -> UInt8[Tensor, "b p 16"]:
     """0 outside the image, 1 where something else is drawn over the joint, 2 where its own limb or nothing is."""
-    batch, count, _, _ = joints.shape
+    count = joints.shape[1]
     size = canvas.shape.shape[-1]
     place = joints.floor().long()
     inside = ((place >= 0) & (place < size)).all(-1) & present[..., None]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from posebook.datasets import palette
 from posebook.datasets.palette import Draws
-from posebook.datasets.raster import Shapes
+from posebook.datasets.raster import NO_CUT, Shapes
 from posebook.skeleton import MPII, PART_INDEX
 
 _STREAM = 11
@@ -118,10 +118,10 @@ class _Body:
         self.at = {name: pose[:, place] for place, name in enumerate(MPII.joints)}
         self.build, self.draws = build, draws
         self.parts: dict[str, dict[str, Tensor]] = {}
-        self.unit = build.unit * 1.0
+        self.unit = build.unit
         self.weight = draws.uniform(0.85, 1.22)
         self.skin = palette.skin(draws)
-        self.plain = torch.zeros_like(pose[:, 0, 0])
+        self.zero = torch.zeros_like(pose[:, 0, 0])
 
     def shapes(self) -> Shapes:
         outfit = self._outfit()
@@ -144,7 +144,7 @@ class _Body:
         label: Tensor | str,
         colour: Tensor,
         second: tuple[Tensor | str, Tensor] | None = None,
-        cut: Tensor | float = 0.0,
+        cut: Tensor | float = NO_CUT,
         flat: bool = False,
         on: Tensor | None = None,
         axis: tuple[Tensor, Tensor, Tensor] | None = None,
@@ -152,7 +152,7 @@ class _Body:
         pattern: Tensor | None = None,
     ) -> None:
         """`second` is what shows beyond `cut`; without one the shape is of one piece."""
-        like = self.plain
+        like = self.zero
         first_label = self._label(label)
         second_label, second_colour = (first_label, colour) if second is None else (self._label(second[0]), second[1])
         axis = axis or (start, end, torch.maximum(*radii))
@@ -177,7 +177,7 @@ class _Body:
 
     def _label(self, label: Tensor | str) -> Tensor:
         if isinstance(label, str):
-            return torch.full_like(self.plain, PART_INDEX[label], dtype=torch.long)
+            return torch.full_like(self.zero, PART_INDEX[label], dtype=torch.long)
         return label
 
     def _pick(self, number: Tensor, *labels: str) -> Tensor:
@@ -200,13 +200,13 @@ class _Body:
             "top": top_label,
             "top_colour": top_colour,
             "top_pattern": top_pattern,
-            "sleeve_upper": torch.where(sleeve == 0, 2.0, torch.where(sleeve == 1, d.uniform(0.4, 0.95), -1.0)),
-            "sleeve_lower": torch.where(sleeve == 0, d.uniform(0.75, 1.0), -1.0),
+            "sleeve_upper": torch.where(sleeve == 0, 2.0, torch.where(sleeve == 1, d.uniform(0.4, 0.95), NO_CUT)),
+            "sleeve_lower": torch.where(sleeve == 0, d.uniform(0.75, 1.0), NO_CUT),
             "bottom": torch.where(dress | jumpsuit, top_label, bottom_label),
             "bottom_colour": torch.where(whole, top_colour, bottom_colour),
             "bottom_pattern": torch.where(whole, top_pattern, bottom_pattern),
-            "leg_upper": torch.where(bottom == 0, 2.0, torch.where(bottom == 1, d.uniform(0.4, 0.95), -1.0)),
-            "leg_lower": torch.where(bottom == 0, d.uniform(0.78, 1.02), -1.0),
+            "leg_upper": torch.where(bottom == 0, 2.0, torch.where(bottom == 1, d.uniform(0.4, 0.95), NO_CUT)),
+            "leg_lower": torch.where(bottom == 0, d.uniform(0.78, 1.02), NO_CUT),
             "tucked": d.chance(0.45) & (top == 0),
             "coat": top == 1,
             "open_coat": (top == 1) & d.chance(0.7),
@@ -249,7 +249,7 @@ class _Body:
         middle = torch.lerp(upper, lower, 0.02)
         strip = 0.2 * u
         self._add(
-            "opening", middle, torch.lerp(upper, lower, 1.0), (strip, strip * 1.25), 0.006, "upper_clothes",
+            "opening", middle, lower, (strip, strip * 1.25), 0.006, "upper_clothes",
             o["shirt_colour"], flat=True, on=o["open_coat"] & (self.build.front > 0.35), axis=axis, relief=0.4,
         )  # fmt: skip
         # Only the lower half of the neck bends with the trunk: the head sits on it.
@@ -267,7 +267,7 @@ class _Body:
         middle = chin + up * (0.5 * length)[:, None]
 
         def place(sideways: Tensor | float, upwards: Tensor | float) -> Tensor:
-            return middle + right * (self.plain + sideways)[:, None] + up * (self.plain + upwards)[:, None]
+            return middle + right * (self.zero + sideways)[:, None] + up * (self.zero + upwards)[:, None]
 
         hair = palette.hair(d)
         bald, long = d.chance(0.07), d.chance(0.45)
@@ -391,8 +391,9 @@ class _Body:
         label = torch.where(shod, PART_INDEX[shoe], PART_INDEX[leg[0]])
         colour = torch.where(shod[:, None], o["shoe_colour"], self.skin)
         length = (0.3 + 0.3 * b.aside.abs()) * u
+        heel = ankle + down * (0.1 * u)[:, None]
         self._add(
-            f"foot_{side}", ankle + down * (0.1 * u)[:, None], ankle + down * (0.12 * u)[:, None] + toes * length[:, None],
+            f"foot_{side}", heel, heel + toes * length[:, None],
             (0.175 * u * w.sqrt(), 0.125 * u * w.sqrt()), depth + 0.002, label, colour,
         )  # fmt: skip
 

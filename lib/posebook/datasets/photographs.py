@@ -23,6 +23,9 @@ SMALLEST_WINDOW = 16.0
 
 GREY = 128
 
+# Crops kept in memory take no more than this.
+KEPT_BYTES = 2 * 2**30
+
 
 @dataclass
 class People:
@@ -69,6 +72,7 @@ class Photographs:
 
     A photograph that cannot be read never stops a run and never yields a wrong label: its crop is plain grey, all its
     joints are absent, its sizes are NaN, and the first such photograph warns. `broken` holds what was met so far.
+    Crops stay in memory once they are read, as long as there are not too many: a second epoch opens no file.
 
     Args:
         name: what the set is called in messages.
@@ -86,6 +90,7 @@ class Photographs:
     device: torch.device
     widen: float = 1.0
     broken: dict[Path, str] = field(default_factory=dict)
+    _kept: dict[int, tuple[np.ndarray, tuple[int, int]]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.size < 1 or not self.widen > 0:
@@ -112,7 +117,7 @@ class Photographs:
         people = self.people[indices]
         window = people.window.clamp_min(SMALLEST_WINDOW) * self.widen
         boxes = torch.cat([people.centre - window[:, None] / 2, window[:, None]], -1).tolist()
-        crops, extents = zip(*self._pool.map(self._read, people.paths, boxes), strict=True)
+        crops, extents = zip(*self._pool.map(self._read, indices.tolist(), people.paths, boxes), strict=True)
         joints = transform_points(people.joints, similarity(people.centre, window, self.size))
         inside = _inside(people.joints, torch.tensor(extents)) & _inside(joints, torch.tensor([[self.size] * 2]))
         presence = people.presence * inside
@@ -129,11 +134,16 @@ class Photographs:
             index=indices.long().to(self.device),
         )
 
-    def _read(self, path: Path, box: list[float]) -> tuple[np.ndarray, tuple[int, int]]:
+    def _read(self, number: int, path: Path, box: list[float]) -> tuple[np.ndarray, tuple[int, int]]:
         """A person's crop, and width and height of the whole photograph: 0, 0 where it cannot be read."""
+        if number in self._kept:
+            return self._kept[number]
         if path not in self.broken:
             try:
-                return read_crop(path, *box, self.size)
+                found = read_crop(path, *box, self.size)
+                if len(self._kept) * found[0].nbytes < KEPT_BYTES:
+                    self._kept[number] = found
+                return found
             except Exception as error:  # Pillow raises many kinds on broken files, not all of them OSError
                 self.broken[path] = str(error)
         return np.full((self.size, self.size, 3), GREY, np.uint8), (0, 0)

@@ -1,8 +1,8 @@
 """A batched rasteriser of simple shapes: which shape every pixel shows, and its colour.
 
 Every shape is a tapered stroke along a segment: rounded at its ends (a limb, a head, a ball) or cut off flat
-(a skirt, a box). The image is cut into tiles, each shape is tested in the tiles it can reach, and the nearest one wins a
-pixel; only the winner is then coloured. The work grows with the area that shapes cover, not with shapes x pixels.
+(a skirt, a box). The image is cut into tiles, each shape is tested in the tiles it can reach, and the nearest one wins
+a pixel; only the winner is then coloured. The work grows with the area that shapes cover, not with shapes x pixels.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ TILE = 8
 # How much wider a sleeve or trouser leg is than what it covers.
 _SLEEVE = 1.13
 
+# Before any point of a shape, its rounded end included.
+NO_CUT = -1e6
+
 
 @dataclass
 class Shapes:
@@ -31,7 +34,7 @@ class Shapes:
         start_radius, end_radius: half widths there; a shape that is not wanted has negative ones.
         flat: cut off at its ends instead of rounded.
         depth: the greatest wins a pixel.
-        cut: where along t the first colour ends; 0 for shapes of one colour.
+        cut: where along t the first colour ends; `NO_CUT` for shapes of one piece.
         colours: first and second colour.
         labels: first and second label.
         owner: who the shape belongs to (see `figures`).
@@ -99,7 +102,7 @@ def rasterise(shapes: Shapes, size: int, light: Float[Tensor, "b 2"]) -> Canvas:
         raise ValueError(f"figures are drawn in tiles of {TILE} pixels: size must be a multiple of {TILE}, not {size}")
     across = size // TILE
     winner = _winners(shapes, across)
-    batch, count = shapes.depth.shape
+    batch = len(winner) // across**2
     order = shapes.depth.argsort(1)
     order = torch.cat([order.new_full((batch, 1), -1), order], 1)
     winner = order.gather(1, winner.reshape(batch, -1)).view(batch, across, across, TILE, TILE)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from posebook.datasets import palette
 from posebook.datasets.palette import Draws
-from posebook.datasets.raster import Canvas, Shapes
+from posebook.datasets.raster import NO_CUT, Canvas, Shapes
 
 # Owners of shapes that are no person: the background, and what stands before people.
 BACKDROP, OBJECT = 0, 255
@@ -47,7 +47,7 @@ def objects(keys: Int64[Tensor, " b"], pose: Float[Tensor, "b 16 2"], size: int,
     taper = draws.many(count, 0.6, 1.3)
     odds = torch.where(front, 0.0, 0.75 if life else 0.0)
     if life:
-        odds[_CLUTTER:] = torch.tensor([0.5, 0.2, 0.1], device=keys.device)
+        odds[_CLUTTER:] = torch.tensor([0.45, 0.18, 0.08], device=keys.device)
     there = draws.many(count) < odds
     gone = torch.full_like(radius, -1.0)
     flat = draws.many(count) < 0.6
@@ -68,7 +68,7 @@ def objects(keys: Int64[Tensor, " b"], pose: Float[Tensor, "b 16 2"], size: int,
         end_radius=torch.where(there, radius * taper, gone),
         flat=flat,
         depth=(torch.where(front, 50.0, -50.0) + order).expand_as(radius).contiguous(),
-        cut=torch.zeros_like(radius),
+        cut=torch.full_like(radius, NO_CUT),
         colours=colour[:, :, None].expand(-1, -1, 2, -1).contiguous(),
         labels=torch.zeros(*radius.shape, 2, dtype=torch.long, device=keys.device),
         owner=torch.where(front, OBJECT, BACKDROP).expand(radius.shape).contiguous(),
