@@ -18,7 +18,7 @@ help:
 	@echo 'make run        execute every notebook into runs/ at profile quick; ends with runs/index.html'
 	@echo 'make test       ruff, the unit tests, and every notebook against its committed outputs'
 	@echo 'make lab        JupyterLab on the notebooks'
-	@echo 'make bench      measure speed and memory beside what a user would pick instead'
+	@echo 'make bench      measure speed beside what a user would pick instead'
 	@echo 'make reproduce  execute every notebook at profile study, up to ten minutes each, into runs/study/'
 	@echo 'Settings: PYTHON=python3.12 (what .venv is made with), JOBS=2 (at the same time), PROFILE=quick (of make run)'
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-import statistics
-import time
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageEnhance
+from timing import medians
 
 from posebook.augment import Augmentation, Changes, augment
 from posebook.datasets.sample import Sample
 from posebook.skeleton import MPII
 
-COUNT, SIZE, ROUNDS = 32, 128, 15
+COUNT, SIZE = 32, 128
 AUGMENTATION = Augmentation(scale=0.25, rotation=30, shift=0.05, flip=0.5, brightness=0.2, contrast=0.2, saturation=0.2)
 
 
@@ -93,18 +92,12 @@ def measure() -> list[dict]:
     images, joints = loop_torch(sample, changes)
     torch.testing.assert_close(ours.images, torch.stack(images), atol=1e-3, rtol=0)
     torch.testing.assert_close(ours.joints, torch.stack(joints), atol=1e-2, rtol=0)
-    runs = {
+    ways = {
         "batch": lambda: augment(sample, AUGMENTATION.draw(COUNT, generator), MPII),
         "torch": lambda: [torch.stack(x) for x in loop_torch(sample, AUGMENTATION.draw(COUNT, generator))],
         "pillow": lambda: [torch.stack(x) for x in loop_pillow(pictures, sample, AUGMENTATION.draw(COUNT, generator))],
     }
-    seconds = {name: [] for name in runs}
-    for _ in range(ROUNDS):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - start)
-    rate = {name: COUNT / statistics.median(times) for name, times in seconds.items()}
+    rate = {name: COUNT / seconds for name, seconds in medians(ways, repeats=15).items()}
     what = f"augmentation, {COUNT} x 3 x {SIZE} x {SIZE}"
     return [
         {

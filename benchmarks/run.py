@@ -82,7 +82,7 @@ def _figure(value: float) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure speed and memory beside what a user would pick instead.")
+    parser = argparse.ArgumentParser(description="Measure speed beside what a user would pick instead.")
     parser.add_argument("words", nargs="*", help="only benchmarks whose name contains one of these")
     parser.add_argument("--list", action="store_true", help="print the benchmarks' names")
     parser.add_argument("--output", type=Path, default=RESULTS / "benchmarks.json", help="where the rows go")

@@ -96,6 +96,12 @@ def test_what_leaves_the_image_is_absent_and_what_enters_is_ignored():
     assert (moved.images[..., : SIZE // 2 - 1] == 0).all()
 
 
+def test_tags_do_not_outlive_a_move():
+    sample = replace(blobs(), tags=torch.ones(6, 6, dtype=torch.bool))
+    assert augment(sample, draw(6, shift=0.3), MPII).tags is None
+    assert augment(sample, draw(6, brightness=0.3), MPII).tags is sample.tags
+
+
 def test_affine_against_one_step_after_the_other():
     changes = draw(8, scale=0.3, rotation=40, shift=0.2, shear=0.5, flip=0.5)
     point = torch.tensor([10.0, 30.0]).repeat(8, 1, 1)

@@ -117,6 +117,7 @@ def test_everyone_is_labelled_where_several_are_asked_for():
     assert scene.people_joints.shape == (32, 3, 16, 2)
     assert torch.equal(scene.people_joints[:, 0], scene.joints)
     assert torch.equal(scene.people_presence[:, 0], scene.presence)
+    assert torch.equal(scene.people_head_size[:, 0], scene.head_size)
     assert set(scene.instances.unique().tolist()) == {0, 1, 2, 3}
     assert torch.equal(scene.parsing > 0, scene.instances > 0)
     # A visible joint of the second person lies on the second person.

@@ -107,6 +107,20 @@ def test_bad_requests():
         predict(Oracle(), torch.zeros(1, 3, 32, 32), flip=False)
 
 
+def test_the_training_mode_comes_back_after_an_error():
+    model = Oracle().train()
+    with pytest.raises(IndexError):
+        predict(model, spots(PLACES), mirror=[99] * 16)
+    assert model.training
+
+
+def test_a_wide_set_is_not_evaluated():
+    wide = Squares()
+    wide.widen = 1.5
+    with pytest.raises(ValueError, match=r"squares/train shows people smaller .* widen=1\.0"):
+        evaluate(Toy(), wide)
+
+
 def test_a_dataset_is_evaluated_whole_or_evenly():
     dataset = Squares(length=20)
     joints, confidence, truth = evaluate(Toy(), dataset, batch_size=6)
@@ -164,9 +178,9 @@ def test_the_command_draws_and_writes(tmp_path, weights):
     out = tmp_path / "out"
     done = CliRunner().invoke(main, ["predict", str(path), "--weights", weights, "--output", str(out)])
     assert done.exit_code == 0, done.output
-    with Image.open(out / "photograph.png") as picture:
+    with Image.open(out / "photograph_pose.png") as picture:
         assert picture.width / picture.height == pytest.approx(200 / 120, abs=0.02)
-    found = json.loads((out / "photograph.json").read_text())
+    found = json.loads((out / "photograph_pose.json").read_text())
     assert tuple(found["joints"]) == MPII.joints
     assert found["skeleton"] == "mpii"
     joints, confidence = predict_photograph(load_weights(weights)[0], read_photograph(path), MPII)
@@ -174,6 +188,25 @@ def test_the_command_draws_and_writes(tmp_path, weights):
     assert found["joints"]["r_wrist"]["x"] == pytest.approx(float(joints[wrist, 0]), abs=0.02)
     assert found["joints"]["r_wrist"]["y"] == pytest.approx(float(joints[wrist, 1]), abs=0.02)
     assert found["joints"]["r_wrist"]["confidence"] == pytest.approx(float(confidence[wrist]), abs=1e-3)
+
+
+def test_no_photograph_and_nothing_just_written_is_replaced(tmp_path, weights):
+    (tmp_path / "other").mkdir()
+    first, other = photograph(tmp_path), photograph(tmp_path / "other", at=(30, 30))
+    before = first.read_bytes()
+    command = ["predict", "--weights", weights, "--output", str(tmp_path)]
+    done = CliRunner().invoke(main, [*command, str(first), str(other)])
+    assert first.read_bytes() == before
+    assert done.exit_code == 1
+    assert f"the pose of {other} would replace {tmp_path / 'photograph_pose.png'}" in done.output
+    assert json.loads((tmp_path / "photograph_pose.json").read_text())["image"] == str(first)
+    # What came out is a photograph too, and stays as it is while it is read.
+    drawn = tmp_path / "photograph_pose.png"
+    before = drawn.read_bytes()
+    done = CliRunner().invoke(main, [*command, str(first), str(drawn)])
+    assert f"the pose of {first} would replace {drawn}" in done.output
+    assert drawn.read_bytes() == before
+    assert (tmp_path / "photograph_pose_pose.png").exists()
 
 
 def test_a_bad_photograph_does_not_stop_the_others(tmp_path, weights):
@@ -185,7 +218,7 @@ def test_a_bad_photograph_does_not_stop_the_others(tmp_path, weights):
     assert done.exit_code == 1
     assert "broken.jpg cannot be read as an image" in done.output
     assert "there is no photograph at" in done.output
-    assert (tmp_path / "out/photograph.json").exists()
+    assert (tmp_path / "out/photograph_pose.json").exists()
     assert "Traceback" not in done.output
 
 

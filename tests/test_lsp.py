@@ -12,10 +12,13 @@ import torch
 from PIL import Image, ImageDraw
 from scipy.io import savemat
 
+from posebook.checkpoint import differing
 from posebook.coordinates import transform_points
-from posebook.datasets import lsp, open_dataset, photographs
+from posebook.datasets import Dataset, lsp, open_dataset, photographs
 from posebook.datasets.lsp import LSP
+from posebook.datasets.sample import Sample
 from posebook.skeleton import LSP as SKELETON
+from posebook.training import _described
 
 WIDTH, HEIGHT = 120, 90
 
@@ -182,6 +185,31 @@ def test_widen_shows_more_around_the_same_centre(tmp_path):
     near, far = (open_quietly(tmp_path, "train", "lspet", size=64, widen=w).batch(torch.arange(8)) for w in (1.0, 2.0))
     torch.testing.assert_close(far.joints - 32, (near.joints - 32) / 2)
     torch.testing.assert_close(far.head_size, near.head_size / 2)
+
+
+@pytest.mark.parametrize("room", [photographs.KEPT_BYTES, 3 * 64 * 64 * 3, 0])
+def test_crops_are_kept_as_far_as_there_is_room(tmp_path, room):
+    write_set(tmp_path, "lspet", 1010, "14x3")
+    data = open_quietly(tmp_path, "train", "lspet", size=64, kept_bytes=room)
+    first = Sample.cat([data.batch(torch.tensor([i])) for i in range(8)])
+    for file in (tmp_path / "images").iterdir():
+        file.unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        second = data.batch(torch.arange(8))
+    kept = {photographs.KEPT_BYTES: 8, 0: 0}.get(room, 3)
+    same = (first.images == second.images).flatten(1).all(1)
+    assert int(same.sum()) == kept
+    assert torch.equal(second.presence[same], first.presence[same])
+    assert (second.presence[~same] == 0).all()
+
+
+def test_wide_sets_are_other_sets_to_a_run(tmp_path):
+    write_set(tmp_path, "lspet", 1010, "14x3")
+    near, far = (open_quietly(tmp_path, "train", "lspet", size=64, widen=w) for w in (1.0, 1.5))
+    assert (near.widen, far.widen) == (1.0, 1.5)
+    assert differing(_described(near), _described(far)) == ["widen was 1.0, is 1.5"]
+    assert isinstance(near, Dataset)
 
 
 def test_lspet_as_it_is(real_data):

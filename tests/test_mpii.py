@@ -43,12 +43,13 @@ def write_h5(path, fields, applied: bool = False):
             file[key] = value
 
 
-def write_mat(path, fields, extra=()):
+def write_mat(path, fields, extra=(), tagged: bool = True):
     """The official layout: structures within structures, and the ways in which a person can lack a label."""
     images = []
     for i in range(len(fields["part"])):
         points = [
-            {"x": x, "y": y, "id": j} | ({} if j in (8, 9) else {"is_visible": str(int(fields["visible"][i, j]))})
+            {"x": x, "y": y, "id": j}
+            | ({} if j in (8, 9) or not tagged else {"is_visible": str(int(fields["visible"][i, j]))})
             for j, (x, y) in enumerate(fields["part"][i])
             if (x, y) != (0, 0)
         ]
@@ -104,6 +105,13 @@ def test_the_official_mat_gives_what_the_h5_gives(tmp_path):
         assert torch.equal(mat.presence, h5.presence)
         for field in ("joints", "centre", "scale", "head_size"):
             torch.testing.assert_close(getattr(mat, field), getattr(h5, field))
+
+
+def test_a_mat_without_visibility_has_visible_joints(tmp_path):
+    fields = people(3)
+    write_mat(tmp_path / "a.mat", fields, tagged=False)
+    found = read_annotations(tmp_path / "a.mat")
+    assert torch.equal(found.presence, 2 * torch.tensor((fields["part"] > 0).all(-1)).to(torch.uint8))
 
 
 def test_csv_people_have_the_window_of_their_box(tmp_path):
@@ -180,6 +188,14 @@ def test_batches_follow_the_official_window(tmp_path):
     assert sample.head_size[0] == pytest.approx(fields["normalize"][8] * 64 / window)
     inside = ((expected >= 0) & (expected < 64) & (fields["part"][8] < 600)).all(-1)
     np.testing.assert_array_equal(sample.presence[0], (1 + fields["visible"][8]) * inside)
+    # Absent or not, what an annotation says outside its crop is told.
+    fields["part"][1, 5] = fields["center"][1] + 126 * fields["scale"][1]
+    (tmp_path / "valid.h5").unlink()
+    write_h5(tmp_path / "valid.h5", fields)
+    with pytest.warns(UserWarning, match="missing"):
+        moved = MPII(tmp_path, "test", size=64)
+    assert moved.outside == data.outside + 1
+    assert moved.batch(torch.tensor([1])).presence[0, 5] == 0
     with pytest.raises(IndexError):
         data.batch(torch.tensor([9]))
 

@@ -105,6 +105,9 @@ def test_parameters_are_read_by_the_type_of_their_defaults(tmp_path):
     assert notebooks.settle(lesson, "paper", given) == {
         "profile": "paper", "seed": 3, "rate": 1, "device": "0", "size": [1, 2], "data_root": str(tmp_path),
     }  # fmt: skip
+    places = write(tmp_path / "places.ipynb", "1", parameters='output_dir = "out"\ndata_root = None\n')
+    empty = {"output_dir": "", "data_root": ""}
+    assert notebooks.settle(places, "quick", empty) == empty
     assert notebooks.settle(lesson, "quick", {"seed": 3}) == {"profile": "quick", "seed": 3}
     assert notebooks.settle(write(tmp_path / "solutions.ipynb", "1", parameters=None), "study", {}) == {}
 

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from scipy.io import savemat
 from test_mpii import people, write_h5
 
-from posebook.datasets import open_dataset, packed
+from posebook.datasets import Dataset, open_dataset, packed
 from posebook.datasets.packed import Packed, pack
 
 
@@ -68,6 +68,31 @@ def test_resident_images_are_the_same(lspet):
     assert mapped.batch(indices).index.tolist() == [3, 3, 0]
     with pytest.raises(IndexError):
         mapped.batch(torch.tensor([mapped.length]))
+
+
+def test_packing_keeps_no_crops_and_the_set_tells_its_width(lspet, tmp_path, monkeypatch):
+    asked = []
+
+    def watched(*arguments, **options):
+        asked.append(open_dataset(*arguments, **options))
+        return asked[-1]
+
+    monkeypatch.setattr(packed, "open_dataset", watched)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        out = pack("lspet", lspet, tmp_path / "again.pack", 32, ("train",), progress=False)
+    assert [len(data._photographs._kept) for data in asked] == [0]
+    near, far = Packed(out, "train", 32), Packed(out, "train", 48, widen=1.5)
+    assert (near.widen, far.widen) == (1.0, 1.5)
+    assert isinstance(far, Dataset)
+
+
+def test_joints_outside_the_images_are_counted(lspet):
+    near, narrow = (Packed(lspet / "lspet.pack", "train", 64, widen=w) for w in (1.0, 0.5))
+    assert near.outside == 0
+    everyone = torch.arange(near.length)
+    lost = (near.batch(everyone).presence > 0) & (narrow.batch(everyone).presence == 0)
+    assert narrow.outside == lost.sum() > 0
 
 
 def test_images_are_mapped_not_loaded(tmp_path):

@@ -16,6 +16,7 @@ from PIL import Image
 
 from posebook import plotting
 from posebook.datasets.sample import Sample
+from posebook.score import BENCHMARKS
 from posebook.skeleton import LEFT_COLOUR, LSP, MPII, PARTS, RIGHT_COLOUR
 
 
@@ -99,12 +100,28 @@ def test_sheets_show_every_image_with_a_legend(sample):
 def test_predictions_say_how_many_are_right(sample):
     predicted = sample.joints.clone()
     predicted[0, 2:5] += 20
-    predicted[1, 3] += 8  # 11 pixels off: wrong by half the torso, which stands in for the unknown head
+    predicted[1, 3] += 2.5  # 3.5 pixels off, of a torso of 20
     predicted[2, 3] = torch.nan
     figure = plotting.show_predictions(sample, predicted, MPII)
-    assert [ax.get_title() for ax in figure.axes[:3]] == ["12 of 15 right", "15 of 16 right", "15 of 16 right"]
-    assert "truth" in legend_names(figure)
+    assert [ax.get_title() for ax in figure.axes[:3]] == ["12 of 15 right", "not scored", "15 of 16 right"]
+    assert {"truth", "off by over 0.5 head sizes"} <= set(legend_names(figure))
     pixels(figure)
+    by_torso = plotting.show_predictions(sample, predicted, MPII, measure="PCK", threshold=0.15)
+    assert [ax.get_title() for ax in by_torso.axes[:3]] == ["12 of 15 right", "15 of 16 right", "15 of 16 right"]
+    with pytest.raises(ValueError, match="one of PCKh, PCK, not 'PCP'"):
+        plotting.show_predictions(sample, predicted, MPII, measure="PCP")
+
+
+def test_lsp_is_judged_by_torso_as_its_score_is(sample):
+    sample.joints, sample.presence = sample.joints[:, :14], sample.presence[:, :14]
+    predicted = sample.joints.clone()
+    predicted[:, 3, 0] += 4.5  # of a head of 10: right by half of it; of a torso of 20: wrong by a fifth
+    figure = plotting.show_predictions(sample, predicted, LSP)
+    right = BENCHMARKS["lsp"].score(predicted, sample).correct.sum()
+    titles = [ax.get_title() for ax in figure.axes[:3]]
+    assert titles == ["12 of 13 right", "13 of 14 right", "13 of 14 right"]
+    assert sum(int(title.split()[0]) for title in titles) == right
+    assert "off by over 0.2 torso sizes" in legend_names(figure)
 
 
 def test_maps_lie_over_the_image_on_one_scale(sample):

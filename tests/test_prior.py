@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from click.testing import CliRunner
 
-from posebook import random
+from posebook import checkpoint, random
 from posebook.cli import main
 from posebook.grouping import mutual_information, spectral_groups
 from posebook.prior import PRIOR, PosePrior, complete_poses, fidelity, fit, normalise
@@ -141,6 +143,25 @@ def test_fit_refuses_too_few_poses(poses):
 
 def test_normalise_forgets_place_and_size(poses):
     torch.testing.assert_close(normalise(poses * 317 + 12), poses, atol=1e-5, rtol=0)
+
+
+def test_a_saved_prior_is_whole_and_for_everybody_to_read(prior, tmp_path, monkeypatch):
+    path = tmp_path / "new" / "prior.safetensors"
+    prior.save(path)
+    assert torch.equal(PosePrior.load(path).means, prior.means)
+    other = tmp_path / "other"
+    other.touch()
+    assert path.stat().st_mode == other.stat().st_mode
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise OSError("disk gone")
+
+    monkeypatch.setattr(checkpoint.os, "fsync", fail)
+    with pytest.raises(OSError, match="disk gone"):
+        replace(prior, means=prior.means + 1).save(path)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_files_that_hold_no_prior(tmp_path):

@@ -4,8 +4,11 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
+from test_mpii import people, write_h5
 
 from posebook.cli import main
+from posebook.datasets.packed import Packed, pack
 from posebook.models import NAMES, create
 from posebook.profiles import PROFILES, profile_of, recipe_of
 from posebook.training import load_weights
@@ -54,6 +57,28 @@ def test_the_command_trains_scores_and_goes_on(tmp_path):
     assert "recipe.seed was 0, is 1" in other.output
 
 
+def test_a_packed_set_is_trained_on_with_its_margin(tmp_path):
+    fields = people(12)
+    fields["part"][9, 5] = fields["center"][9] + 126 * fields["scale"][9]  # beyond the crop, within the pack
+    for name, some in (("train.h5", slice(8)), ("valid.h5", slice(8, 12))):
+        write_h5(tmp_path / name, {key: value[some] for key, value in fields.items()})
+    (tmp_path / "images").mkdir()
+    for number in range(12):
+        Image.new("RGB", (600, 600), (9 * number, 0, 0)).save(tmp_path / f"images/{number:09d}.jpg")
+    pack("mpii", tmp_path, tmp_path / "mpii.pack", 32, progress=False)
+    data = ["--dataset", "packed", "--data-root", str(tmp_path / "mpii.pack")]
+    done = CliRunner().invoke(
+        main, ["train", "hourglass", *TINY, *data, "--device", "cpu", "--output", str(tmp_path / "out")]
+    )
+    assert done.exit_code == 0, done.output
+    about = json.loads((tmp_path / "out/last.json").read_text())["training"]
+    assert (about["dataset"]["size"], about["dataset"]["widen"]) == (48, 1.5)
+    assert (about["validation"]["size"], about["validation"]["widen"]) == (32, 1.0)
+    lost = json.loads((tmp_path / "out/test.json").read_text())["outside_crops"]
+    assert lost == Packed(tmp_path / "mpii.pack", "test", 32).outside >= 1
+    assert f"Annotated joints of the split outside their crops, which do not count: {lost}\n" in done.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -65,6 +90,7 @@ def test_the_command_trains_scores_and_goes_on(tmp_path):
         (["hourglass", "--lr", "-1"], "learning_rate is -1.0"),
         (["hourglass", "--device", "abacus"], "device 'abacus' cannot be used here"),
         (["hourglass", "--size", "100"], "size"),
+        (["hourglass", "--size", "64", "--set", "size=32"], "--size is 64 and --set size=32; give one of them"),
     ],
 )
 def test_the_command_says_what_is_wrong(tmp_path, arguments, sentence):

@@ -22,16 +22,18 @@ PUBLISHED = (72.96, 77.79, 83.21, 82.79, 78.25, 72.82, 87.84, 96.42,
 
 @pytest.fixture
 def files(tmp_path):
-    """An annotation file of twelve people and their predictions, and the predictions as an array."""
+    """An annotation file and predictions for its people (twelve, or LSP's), and the predictions as an array."""
 
     def write(joints: int = 16, people: int = 12):
         random = np.random.default_rng(0)
+        people = 2000 if joints == 14 else people
         part = random.uniform(20, 300, (people, joints, 2)).astype(np.float32)
         visible = random.integers(0, 2, (people, joints)).astype(float)
         annotations = tmp_path / ("joints.mat" if joints == 14 else "valid.h5")
         if joints == 14:
-            rows = np.concatenate([part, 1 - visible[..., None]], -1)
-            scipy.io.savemat(annotations, {"joints": rows.transpose(2, 1, 0)})
+            occluded = random.random((people, joints, 1)) < 0.2
+            scipy.io.savemat(annotations, {"joints": np.concatenate([part, occluded], -1).transpose(2, 1, 0)})
+            part = part[1000:]
         else:
             part[0, 1] = -1
             with h5py.File(annotations, "w") as file:
@@ -166,7 +168,8 @@ def test_every_benchmark_prints_its_table(files, name, joints):
     assert len(lines[3].split()) == len(lines[2].split())
     assert all(joint in run.output for joint in BENCHMARKS[name].skeleton.joints)
     assert ("Upper arm" in run.output) == (name == "lsp")
-    assert json.loads(score(annotations, predictions, "--dataset", name, "--json").output)["people"] == 12
+    people = 1000 if name == "lsp" else 12
+    assert json.loads(score(annotations, predictions, "--dataset", name, "--json").output)["people"] == people
 
 
 def test_table_columns_are_means_of_their_joints(files):
@@ -201,19 +204,32 @@ def test_lip_takes_head_size_from_the_joints_and_leaves_out_headless_images(file
 def test_of_lsp_the_last_thousand_are_scored(tmp_path):
     random = np.random.default_rng(0)
     joints = random.uniform(0, 100, (3, 14, 2000))
-    joints[2] = random.integers(0, 2, (14, 2000))
+    joints[2] = random.random((14, 2000)) < 0.2
+    joints[0, 3, 1005] = np.nan
     scipy.io.savemat(tmp_path / "joints.mat", {"joints": joints})
     truth = read_truth(tmp_path / "joints.mat", "lsp")
-    assert torch.allclose(truth.joints, torch.tensor(joints[:2, :, 1000:].transpose(2, 1, 0)).float())
-    assert torch.equal(truth.presence == 1, torch.tensor(joints[2, :, 1000:].T == 1))
-    assert (truth.presence > 0).all()
+    expected = torch.tensor(joints[:2, :, 1000:].transpose(2, 1, 0)).float()
+    assert torch.allclose(truth.joints, expected, equal_nan=True)
+    known = expected.isfinite().all(-1)
+    assert torch.equal(truth.presence > 0, known)
+    assert torch.equal((truth.presence == 1)[known], torch.tensor(joints[2, :, 1000:].T == 1)[known])
+
+
+def test_lspet_is_not_scored_as_lsp(tmp_path):
+    random = np.random.default_rng(0)
+    rows = random.uniform(0, 100, (14, 3, 2000))
+    for count, share, sentence in ((2000, 0.9, "as in LSPET"), (1500, 0.2, "1,500 people and LSP 2,000")):
+        rows[:, 2] = random.random((14, 2000)) < share
+        scipy.io.savemat(tmp_path / "joints.mat", {"joints": rows[..., :count]})
+        with pytest.raises(ValueError, match=sentence):
+            read_truth(tmp_path / "joints.mat", "lsp")
 
 
 def test_a_set_in_which_nothing_is_annotated_prints_dashes(files):
     annotations, predictions, _ = files(14)
     truth = read_truth(annotations, "lsp")
     truth.presence[:] = 0
-    result = report(read_predictions(predictions, 12, 14), truth, "lsp")
+    result = report(read_predictions(predictions, 1000, 14), truth, "lsp")
     assert set(result["table"].values()) == {None}
     assert list(result["pcp"]) == [*PCP_COLUMNS, "Mean"]
     assert "-" in render(result).split()

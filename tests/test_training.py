@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import random
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from toy import Squares, Toy, shared_runs, toy_run, toy_run_elsewhere
 
 from posebook.checkpoint import differing, load_weights, save_weights
 from posebook.models import create
+from posebook.runs import RunFolder
 from posebook.schedules import constant, milestones, one_cycle, polynomial
 from posebook.training import Recipe, Run, step_indices, train
 
@@ -139,6 +142,64 @@ class _Hopeless(Squares):
         sample = super().batch(indices)
         sample.joints = sample.joints + 1000
         return sample
+
+
+def test_states_are_saved_at_the_next_row(tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(RunFolder, "save", lambda self, run, weights: saved.append(run.step))
+    recipe = Recipe(steps=50, batch_size=2, log_every=10, save_every=7, save_seconds=1000)
+    train(Toy(), Squares(), recipe, progress=False)
+    assert saved == [10, 20, 30, 40, 50]
+    saved.clear()
+    train(Toy(), Squares(), replace(recipe, save_every=11), progress=False)
+    assert saved == [20, 40, 50]
+
+
+def test_a_score_that_is_no_number_is_never_the_best(tmp_path):
+    class Nobody(Squares):
+        def batch(self, indices):
+            sample = super().batch(indices)
+            sample.presence[:] = 0
+            return sample
+
+    recipe = Recipe(steps=4, batch_size=4, log_every=2, validate_every=2, validation_images=4)
+    run = train(Toy(), Squares(), recipe, validation=Nobody(), output=tmp_path, progress=False)
+    assert all(math.isnan(row["score"]) for row in run.history["validation"])
+    assert (run.best, run.best_step) == (0, 0)
+    assert not (tmp_path / "best.safetensors").exists()
+
+
+def test_another_scheduler_does_not_resume(tmp_path):
+    def begin(scheduler):
+        recipe = Recipe(steps=4, batch_size=4, log_every=2)
+        return train(Toy(), Squares(), recipe, scheduler=scheduler, output=tmp_path, progress=False)
+
+    steps = partial(torch.optim.lr_scheduler.StepLR, step_size=2)
+    begin(steps)
+    assert begin(steps).step == 4
+    assert json.loads((tmp_path / "last.json").read_text())["training"]["scheduler"]["type"] == "StepLR"
+    with pytest.raises(ValueError, match=r"scheduler\.gamma was 0\.1, is 0\.5"):
+        begin(partial(steps, gamma=0.5))
+    with pytest.raises(ValueError, match=r"scheduler\.type was StepLR, is ExponentialLR"):
+        begin(partial(torch.optim.lr_scheduler.ExponentialLR, gamma=0.1))
+
+
+def test_training_crops_a_wide_set_to_its_window():
+    seen = []
+
+    class Watching(Toy):
+        def loss(self, outputs, batch):
+            seen.append((batch.size, batch.head_size[0].item()))
+            return super().loss(outputs, batch)
+
+    wide = Squares(size=48)
+    wide.widen = 1.5
+    train(Watching(), wide, Recipe(steps=1, batch_size=4), progress=False)
+    assert seen == [(32, 12.0)]
+    held_out = Squares()
+    held_out.widen = 1.5
+    with pytest.raises(ValueError, match=r"validation images are 1\.5 windows wide"):
+        train(Toy(), wide, Recipe(steps=1, batch_size=4), validation=held_out, progress=False)
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(tmp_path):
@@ -291,6 +352,8 @@ def test_two_processes_train_what_one_does(one_and_two, network, tolerance):
     )
     assert losses(together) == pytest.approx(losses(alone), rel=tolerance)
     assert losses(alone)[-1] < losses(alone)[0]
+    # The first process alone calls back.
+    assert [file.name for folder in one_and_two for file in folder.glob("told-*")] == ["told-by-0"] * 2
     scores = [run.history["validation"][0]["score"] for run in (alone, together)]
     assert scores[0] == pytest.approx(scores[1], abs=0.01)
     if network == "toy":

@@ -12,9 +12,9 @@ from posebook.augment import Augmentation
 from posebook.coordinates import HeatmapCodec
 from posebook.datasets.sample import Sample
 from posebook.models import create
-from posebook.processes import join_processes, leave_processes
+from posebook.processes import join_processes, leave_processes, processes
 from posebook.skeleton import MPII
-from posebook.training import Recipe, train
+from posebook.training import Recipe, Run, train
 
 
 class Squares:
@@ -22,6 +22,7 @@ class Squares:
 
     name = "squares"
     skeleton = MPII
+    widen = 1.0
 
     def __init__(self, split: str = "train", size: int = 32, length: int | None = 48, seed: int = 0) -> None:
         self.split, self.size, self.length, self.seed = split, size, length, seed
@@ -108,11 +109,16 @@ def shared_runs(output: Path) -> None:
         "hourglass": create("hourglass", joints=16, size=32, stacks=1, features=16, depth=1),
         "toy": Toy(dropout=0.0).double(),
     }
+
+    def tell(run: Run) -> None:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / f"told-by-{processes()[0]}").touch()
+
     for name, model in networks.items():
         recipe = Recipe(steps=8, batch_size=8, learning_rate=1e-4, bf16=False, log_every=1, validation_images=10)
         train(
             model, Squares(), recipe, augmentation=AUGMENTATION, validation=Squares("validation", seed=1),
-            output=output / name, progress=False,
+            output=output / name, progress=False, callback=tell,
         )  # fmt: skip
     leave_processes()
 

@@ -118,7 +118,8 @@ def augment(
     """The batch after its changes: images, joints, presence, sizes and label maps all move together.
 
     What the warp brings in from beyond the image is black, of instance 0 and of a part to be ignored. A joint that
-    leaves the image becomes absent. In a mirror image, joints and parts swap sides.
+    leaves the image becomes absent, and a sample that was moved has no tags. In a mirror image, joints and parts swap
+    sides.
 
     Args:
         sample: square images.
@@ -187,7 +188,10 @@ def _move(sample: Sample, changes: Changes, skeleton: Skeleton, size: int, windo
         "joints": joints,
         "presence": presence,
         "head_size": sample.head_size * growth,
+        "people_head_size": None if sample.people_head_size is None else sample.people_head_size * growth[:, None],
         "torso_size": sample.torso_size * growth,
+        # They tell which parts of the body are in sight, which is no longer so.
+        "tags": None,
     }
     if sample.people_joints is not None and sample.people_presence is not None:
         moved["people_joints"], moved["people_presence"] = _move_joints(

@@ -272,7 +272,10 @@ def train(
 def predict(
     images: tuple[str, ...], weights: str | None, output: str, box: str | None, scales: str, flip: bool, device: str
 ) -> None:
-    """Find the person in each IMAGE: the drawn pose as PNG, and its joints in the photograph's pixels as JSON."""
+    """Find the person in each IMAGE: the drawn pose as PNG, and its joints in the photograph's pixels as JSON.
+
+    For photo.jpg these are photo_pose.png and photo_pose.json.
+    """
     from pathlib import Path
 
     from posebook.inference import write_prediction
@@ -284,12 +287,13 @@ def predict(
     region = None if box is None else _numbers(box, "--box", "x,y,width,height", 4)
     factors = _numbers(scales, "--scales", "one number or more, as 0.9,1,1.1")
     network, about = load_weights(weights or WEIGHTS / "hourglass", pick_device(device))
-    failures = []
+    skeleton, spared, failures = SKELETONS[about["skeleton"]], list(images), []
     for image in images:
         try:
             picture, numbers = write_prediction(
-                image, network, SKELETONS[about["skeleton"]], Path(output), region, flip=flip, scales=factors
+                image, network, skeleton, Path(output), region, spared, flip=flip, scales=factors
             )
+            spared += [picture, numbers]
             click.echo(f"{image}: {picture} and {numbers}")
         except (ValueError, OSError) as error:
             failures.append(f"{image}: {error}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -67,8 +67,10 @@ def predict(
     average = _average_maps if hasattr(model, "maps") else _average_joints
     was_training = model.training
     model.eval()
-    found = [average(model, chunk, views, mirror, bf16) for chunk in images.split(batch_size)]
-    model.train(was_training)
+    try:
+        found = [average(model, chunk, views, mirror, bf16) for chunk in images.split(batch_size)]
+    finally:
+        model.train(was_training)
     joints, confidence = zip(*found, strict=True)
     return torch.cat(joints), torch.cat(confidence)
 
@@ -141,17 +143,22 @@ def evaluate(
 ) -> tuple[Float[Tensor, "n j 2"], Float[Tensor, "n j"], Truth]:
     """Predictions for a dataset, and its labels, on the CPU: what `metrics` and `score.report` take.
 
-    Several processes share the work, and each gets all of it.
+    Several processes share the work, and each gets all of it. Joints that a crop does not show are absent from its
+    labels: the readers' `outside` says how many of a real set's never count.
 
     Args:
         count: this many people spread evenly over the set (the first ones of an endless set); None takes all.
         flip, scales, bf16: as in `predict`.
 
     Raises:
-        ValueError: an endless set without a count.
+        ValueError: an endless set without a count; a set that was opened wide.
     """
     from tqdm.auto import tqdm
 
+    if dataset.widen != 1:
+        raise ValueError(
+            f"{dataset.name}/{dataset.split} shows people smaller than networks learn them; open it with widen=1.0"
+        )
     if dataset.length is None and count is None:
         raise ValueError(f"{dataset.name}/{dataset.split} has no end: say how many to evaluate")
     people = dataset.length if count is None else count if dataset.length is None else min(count, dataset.length)
@@ -236,15 +243,36 @@ def predict_photograph(
 
 
 def write_prediction(
-    path: str | Path, model: nn.Module, skeleton: Skeleton, output: Path, box: Box | None = None, **options
+    path: str | Path,
+    model: nn.Module,
+    skeleton: Skeleton,
+    output: Path,
+    box: Box | None = None,
+    spared: Collection[str | Path] = (),
+    **options,
 ) -> tuple[Path, Path]:
     """Find the person in a photograph, and write the drawn pose (PNG) and its numbers (JSON) into a folder.
 
+    Args:
+        spared: files that must stay as they are: other photographs, what was written for them.
+
     Returns:
-        The picture and the JSON, named as the photograph; what was there under these names is replaced.
+        The picture and the JSON, NAME_pose.png and NAME_pose.json; what was there under these names is replaced.
+
+    Raises:
+        ValueError: one of them would replace a file to be spared; and as `read_photograph` and `predict` do.
     """
     from posebook.plotting import save_pose_picture
 
+    picture = output / f"{Path(path).stem}_pose.png"
+    numbers = picture.with_suffix(".json")
+    kept = {Path(file).resolve() for file in (path, *spared)}
+    for target in (picture, numbers):
+        if target.resolve() in kept:
+            raise ValueError(
+                f"the pose of {path} would replace {target}, which this command reads or has just written; "
+                "give it a folder of its own with --output"
+            )
     photograph = read_photograph(path)
     joints, confidence = predict_photograph(model, photograph, skeleton, box, **options)
     found = {
@@ -253,9 +281,7 @@ def write_prediction(
     }
     about = {"image": str(path), "box": box, "skeleton": skeleton.name, "joints": found}
     output.mkdir(parents=True, exist_ok=True)
-    picture = output / f"{Path(path).stem}.png"
     pixels = torch.from_numpy(photograph.copy()).permute(2, 0, 1).float() / 255
     save_pose_picture(picture, pixels, joints, confidence, skeleton)
-    numbers = picture.with_suffix(".json")
     numbers.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     return picture, numbers

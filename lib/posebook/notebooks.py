@@ -101,7 +101,8 @@ def settle(notebook: Path, profile: str, given: dict[str, Any]) -> dict[str, Any
     if profile not in PROFILES:
         raise ValueError(f"no profile is called '{profile}'; there are {', '.join(PROFILES)}")
     for name in PLACES:
-        if values.get(name) is not None:
+        # An empty place stays empty: a notebook then keeps nothing.
+        if values.get(name):
             values[name] = str(Path(str(values[name])).expanduser().resolve())
     return values
 

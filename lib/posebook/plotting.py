@@ -144,24 +144,39 @@ def show_predictions(
     predicted: Float[Tensor, "b j 2"],
     skeleton: Skeleton,
     columns: int = 4,
-    threshold: float = 0.5,
+    threshold: float | None = None,
     titles: list[str] | None = None,
+    measure: str | None = None,
 ) -> Figure:
     """Predictions in the sides' colours, the truth thin and black; lines lead from wrong predictions to the truth.
 
     Args:
-        threshold: what is wrong, in head sizes (PCKh). Where no head size is known, in half torso sizes.
-        titles: above the images; None says how many joints are right.
+        threshold: what is wrong, in head or torso sizes; None is 0.5 for PCKh and 0.2 for PCK.
+        titles: above the images; None says how many joints are right, or that a person whose size is not known is not
+            scored.
+        measure: "PCKh" goes by head sizes, "PCK" by torso sizes; None is what the skeleton's benchmark is scored by.
+
+    Raises:
+        ValueError: another measure.
     """
     from matplotlib.collections import LineCollection
 
     from posebook.metrics import distances
+    from posebook.score import BENCHMARKS
 
-    size = torch.where(sample.head_size > 0, sample.head_size, sample.torso_size / 2)
+    measure = BENCHMARKS[skeleton.name].measure if measure is None else measure
+    ways = {"PCKh": ("head", sample.head_size, 0.5), "PCK": ("torso", sample.torso_size, 0.2)}
+    if measure not in ways:
+        raise ValueError(f"measure must be one of {', '.join(ways)}, not '{measure}'")
+    unit, size, usual = ways[measure]
+    threshold = usual if threshold is None else threshold
     distance = distances(predicted, sample.joints, sample.presence, size)
     wrong = distance > threshold
     counted = (~distance.isnan()).sum(1)
-    right = [f"{n - w} of {n} right" for n, w in zip(counted.tolist(), wrong.sum(1).tolist(), strict=True)]
+    right = [
+        f"{n - w} of {n} right" if n else "not scored"
+        for n, w in zip(counted.tolist(), wrong.sum(1).tolist(), strict=True)
+    ]
     sheet, panels = _sheet(sample.images, columns, right if titles is None else titles)
     width = _line_width(columns)
     for i, ax in enumerate(panels):
@@ -172,7 +187,7 @@ def show_predictions(
             ax.add_collection(LineCollection(misses, colors=ink, linewidths=line, linestyles=(0, (2, 1)), zorder=6))
     further = [
         ("truth", {"color": "black", "lw": 1}),
-        (f"off by over {threshold:g} head sizes", {"color": ERROR_COLOUR, "ls": ":"}),
+        (f"off by over {threshold:g} {unit} sizes", {"color": ERROR_COLOUR, "ls": ":"}),
     ]
     _pose_legend(sheet, further)
     return sheet

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from posebook import random
+from posebook.checkpoint import replacing
 from posebook.grouping import mutual_information, spectral_groups
 from posebook.paths import DATA
 from posebook.skeleton import MPII
@@ -74,10 +75,13 @@ class PosePrior:
 
     def save(self, path: str | Path) -> None:
         """Write the prior to a safetensors file, replacing it."""
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        save_file({f.name: getattr(self, f.name).contiguous() for f in fields(self)}, path)
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as part:
+            # Not save_file, whose files only their owner can read.
+            part.write_bytes(save({f.name: getattr(self, f.name).contiguous() for f in fields(self)}))
 
     def to(self, device: torch.device | str) -> PosePrior:
         """The same on another device; it is drawn from with keys on that device."""

@@ -17,11 +17,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from posebook.datasets.lsp import LSP_PEOPLE, read_joints
+from posebook.datasets.lsp import LSP_PEOPLE, read_labels
 from posebook.datasets.mpii import read_annotations
 from posebook.datasets.sample import Sample, head_size, torso_size
 from posebook.metrics import Score, Truth, auc, pck, pckh, pcp, steps
-from posebook.skeleton import FLIC, HARD_JOINTS, LSP, MPII, OCCLUDED, VISIBLE, Skeleton
+from posebook.skeleton import FLIC, HARD_JOINTS, LSP, MPII, Skeleton
 
 
 @dataclass(frozen=True)
@@ -105,14 +105,11 @@ def read_truth(path: str | Path, name: str) -> Truth:
         name: one of `BENCHMARKS`.
 
     Raises:
-        FileNotFoundError, ValueError: no such file; one that cannot be read, or of another order of joints.
+        FileNotFoundError, ValueError: no such file; one that cannot be read, of another order of joints, or LSPET's.
     """
     skeleton = BENCHMARKS[name].skeleton
     if name == "lsp":
-        joints, occluded = read_joints(path)
-        if len(joints) == LSP_PEOPLE:
-            joints, occluded = joints[LSP_PEOPLE // 2 :], occluded[LSP_PEOPLE // 2 :]
-        presence = torch.where(occluded > 0, OCCLUDED, VISIBLE).to(torch.uint8)
+        joints, presence = (labels[LSP_PEOPLE // 2 :] for labels in read_labels(path, name))
         head = head_size(joints, presence, skeleton)
     else:
         labels = read_annotations(path)

@@ -9,6 +9,7 @@ nothing had happened. Under `torchrun` each process takes an equal share of ever
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -39,6 +40,9 @@ __all__ = ["Recipe", "Run", "live_curve", "load_weights", "save_weights", "step_
 @dataclass(frozen=True)
 class Recipe:
     """The numbers of a run. It ends when its steps or its minutes are over, whichever comes first.
+
+    A run by steps can be repeated, and stopped and resumed, to the same bits on the same machine. A run by minutes
+    resumes where it was as well, but its schedule follows the clock: no two such runs are the same to the bit.
 
     Args:
         steps: updates of the weights.
@@ -143,7 +147,8 @@ def train(
         output: folder for the state, `last` and `best` weights; None writes nothing. A run found there goes on.
         name: the network's name in `posebook.models`; its class's name in lower case otherwise.
         fresh: start anew where there is a run already.
-        callback: given the run after each row of the history, e.g. `live_curve()` in a notebook.
+        callback: given the run after each row of the history, in the first process alone; e.g. `live_curve()` in a
+            notebook.
         tensorboard: also log to `output`/tensorboard.
 
     Returns:
@@ -151,7 +156,8 @@ def train(
 
     Raises:
         ValueError: the loss or its gradient stopped being a number; the folder holds a run of other settings; the
-            batch cannot be shared equally by the processes; validation images are not of the network's size.
+            batch cannot be shared equally by the processes; validation images are not of the network's size, or
+            were opened wide.
     """
     schedule = schedule or one_cycle()
     rank, world = processes()
@@ -177,17 +183,19 @@ def train(
         parts["ema"] = AveragedModel(model, use_buffers=True)
     averaged = parts["ema"].module if "ema" in parts else model
 
-    configuration = _configuration(model, name, dataset, validation, recipe, stepper, schedule, scheduler, augmentation)
+    configuration = _configuration(
+        model, name, dataset, validation, recipe, stepper, schedule, parts.get("scheduler"), augmentation
+    )
     folder = RunFolder(output, configuration, averaged, dataset.skeleton.name, parts, writes=rank == 0)
     run = folder.clear() if fresh else folder.restore()
     fraction = _fraction(run, recipe, device)
     log = folder.path if tensorboard and rank == 0 else None
-    report = Report(run, fraction, recipe.batch_size, callback, progress and rank == 0, log)
+    report = Report(run, fraction, recipe.batch_size, callback if rank == 0 else None, progress and rank == 0, log)
     begin = time.monotonic() - run.seconds
-    saved = time.monotonic()
+    saved, saved_step = time.monotonic(), run.step
     pending: list[dict[str, Tensor]] = []
     changes = augmentation or Augmentation()
-    window = dataset.size / getattr(dataset, "widen", 1)
+    window = dataset.size / dataset.widen
 
     with report, _own_random_numbers(device):
         while fraction < 1:
@@ -233,15 +241,16 @@ def train(
                 run.history["validation"].append(
                     {"step": run.step, "seconds": run.seconds, "score": score, "measure": measure}
                 )
-                if score > run.best or not run.best_step:
+                # A set in which nobody can be scored gives no number, which is never the best.
+                if not math.isnan(score) and (score > run.best or not run.best_step):
                     run.best, run.best_step = score, run.step
                 if plateau:
                     parts["scheduler"].step(score)
             report(fraction)
-            due = run.step % recipe.save_every == 0 if recipe.save_every else False
+            due = recipe.save_every is not None and run.step - saved_step >= recipe.save_every
             if validates or due or time.monotonic() - saved >= recipe.save_seconds:
                 folder.save(run, weights=validates)
-                saved = time.monotonic()
+                saved, saved_step = time.monotonic(), run.step
 
     folder.export(run, "last")
     if averaged is not model:
@@ -302,6 +311,8 @@ def _check(dataset: Dataset, validation: Dataset | None, size: int, batch_size: 
         raise ValueError(f"{world} processes cannot share a batch of {batch_size} equally; give a multiple of {world}")
     if validation is not None and validation.size != size:
         raise ValueError(f"validation images are {validation.size} pixels and the network takes {size}")
+    if validation is not None and validation.widen != 1:
+        raise ValueError(f"validation images are {validation.widen:g} windows wide; open that set with widen=1.0")
     if dataset.length is not None and dataset.length < 1:
         raise ValueError(f"{dataset.name}/{dataset.split} is empty: there is nobody to train on")
 
@@ -314,7 +325,7 @@ def _configuration(
     recipe: Recipe,
     stepper: Optimizer,
     schedule: Schedule,
-    scheduler: Callable | None,
+    scheduler: object | None,
     augmentation: Augmentation | None,
 ) -> dict:
     """Everything that decides what a run gives, as JSON would hold it: two runs of the same are the same run."""
@@ -328,12 +339,18 @@ def _configuration(
         "recipe": {k: v for k, v in asdict(recipe).items() if k not in ("save_every", "save_seconds")},
         "optimizer": f"{type(stepper).__name__}({', '.join(f'{k}={v}' for k, v in stepper.defaults.items())})",
         "schedule": factors,
+        "scheduler": None if scheduler is None else _described_scheduler(scheduler),
         "augmentation": asdict(augmentation or Augmentation()),
     }
 
 
+def _described_scheduler(scheduler: object) -> dict[str, str]:
+    """A torch scheduler that has not stepped yet: its type, and its state in words. LambdaLR's keeps no functions."""
+    return {"type": type(scheduler).__name__, **{key: str(value) for key, value in scheduler.state_dict().items()}}
+
+
 def _described(dataset: Dataset) -> dict:
-    """A dataset's plain attributes: name, split, size, length and what its class adds (seed, difficulty...)."""
+    """A dataset's plain attributes: name, split, size, length and what its class adds (seed, difficulty, widen...)."""
     # Booleans are left out: they say how a set is read (kept on the device or not), not what it is.
     kinds = (str, int, float)
     plain = {k: v for k, v in vars(dataset).items() if not k.startswith("_") and type(v) in kinds}

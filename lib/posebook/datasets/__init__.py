@@ -5,7 +5,9 @@ A dataset hands out whole batches, already on its device:
     dataset = open_dataset("figures", split="train", size=128)
     sample = dataset.batch(torch.arange(32))
 
-and tells `name`, `split`, `skeleton`, `size` (side of its images in pixels), `device` and `length` (None: endless).
+and tells `name`, `split`, `skeleton`, `size` (side of its images in pixels), `widen` (how many of the windows that
+networks are given its images are wide: above 1 there is room for `augment` to turn real pixels in), `device` and
+`length` (None: endless).
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ class Dataset(Protocol):
     split: str
     skeleton: Skeleton
     size: int
+    widen: float
     device: torch.device
     length: int | None
 

@@ -17,16 +17,12 @@ from posebook.datasets import scenery
 from posebook.datasets.palette import Draws
 from posebook.datasets.people import Build, dress, own_shapes
 from posebook.datasets.raster import Canvas, Shapes, rasterise
-from posebook.datasets.sample import Sample, torso_size
+from posebook.datasets.sample import HEAD_OF_JOINTS, Sample, torso_size
 from posebook.prior import PosePrior
 from posebook.skeleton import MPII, TAGS
 
 DIFFICULTIES = ("life", "plain")
 LENGTHS = {"train": None, "validation": 1000, "test": 2000}
-
-# Head size over the distance from upper neck to head top: 0.6 of the diagonal of a head box, as MPII's people have it
-# (median 0.75 over the validation people).
-HEAD_SIZE = 0.75
 
 # Images painted at a time, at 128 pixels: more do not fit the cache of a CPU, fewer waste its start-up.
 _AT_ONCE = {"cpu": 16, "cuda": 512}
@@ -53,6 +49,7 @@ class Figures:
 
     name = "figures"
     skeleton = MPII
+    widen = 1.0
 
     def __init__(
         self,
@@ -119,9 +116,7 @@ class Figures:
             images.append(scenery.photograph(keys[part], canvases[-1], self.size, self.difficulty))
         return torch.cat(images), Canvas.join(canvases)
 
-    def _label(
-        self, indices: Tensor, layout: Layout, build: Build, canvas: Canvas, images: Tensor
-    ) -> Sample:
+    def _label(self, indices: Tensor, layout: Layout, build: Build, canvas: Canvas, images: Tensor) -> Sample:
         shown = self.people
         joints = layout.poses[:, :shown]
         presence = _presence(joints, layout.present[:, :shown], canvas, self._own)
@@ -129,18 +124,20 @@ class Figures:
         labelled = (owners >= 1) & (owners <= shown)
         back = build.front.view(layout.present.shape)[:, 0] < _BACK
         main, main_presence = joints[:, 0], presence[:, 0]
-        head = HEAD_SIZE * (main[:, MPII.index("upper_neck")] - main[:, MPII.index("head_top")]).norm(dim=-1)
+        head_joints = joints[:, :, MPII.index("upper_neck")] - joints[:, :, MPII.index("head_top")]
+        head = HEAD_OF_JOINTS * head_joints.norm(dim=-1)  # (b, people)
         return Sample(
             images=images,
             joints=main,
             presence=main_presence,
-            head_size=head,
+            head_size=head[:, 0],
             torso_size=torso_size(main, torch.ones_like(main_presence), MPII),
             index=indices,
             parsing=(canvas.label * labelled).to(torch.uint8),
             tags=tags(main_presence, back),
             people_joints=joints if shown > 1 else None,
             people_presence=presence if shown > 1 else None,
+            people_head_size=head if shown > 1 else None,
             instances=(owners * labelled).to(torch.uint8),
         )
 

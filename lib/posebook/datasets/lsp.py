@@ -8,6 +8,9 @@ Both come as `joints.mat` beside a folder `images/`, and differ in what they hol
 
 Johnson, Everingham, *Clustered Pose and Nonlinear Appearance Models for Human Pose Estimation*, BMVC 2010;
 *Learning Effective Human Pose Estimation from Inaccurate Annotation*, CVPR 2011.
+
+Open: coordinates are taken as they stand. MATLAB counts from 1, posebook has the first pixel's corner at 0; the sets do
+not say which their labels mean, and the error is at most half a pixel to one of the photograph.
 """
 
 from __future__ import annotations
@@ -16,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from posebook.datasets.photographs import People, Photographs, box_around, load_mat
+from posebook.datasets.photographs import KEPT_BYTES, People, Photographs, box_around, load_mat
 from posebook.datasets.sample import Sample, head_size
 from posebook.skeleton import ABSENT, OCCLUDED, VISIBLE
 from posebook.skeleton import LSP as LSP_SKELETON
@@ -50,6 +53,7 @@ class LSP:
         size: side of the images in pixels.
         device: where batches go.
         widen: how many windows wide the images are; above 1 they show more around the person.
+        kept_bytes: crops kept in memory take no more than this.
 
     Raises:
         FileNotFoundError: no `joints.mat`, or none of the photographs.
@@ -66,18 +70,25 @@ class LSP:
         size: int = 128,
         device: torch.device | str = "cpu",
         widen: float = 1.0,
+        kept_bytes: int = KEPT_BYTES,
     ) -> None:
         self.name, self.split, self.size, self.device = name, split, size, torch.device(device)
+        self.widen = widen
         everyone = read_people(root, name)
         places = _places(name, split, len(everyone))
         annotated = (everyone.presence[places] > 0).any(1)
         self.people = everyone[places[annotated]]
-        self._photographs = Photographs(name, self.people, self.skeleton, size, self.device, widen)
+        self._photographs = Photographs(name, self.people, self.skeleton, size, self.device, widen, kept_bytes)
 
     @property
     def length(self) -> int:
         """People in the split."""
         return len(self.people)
+
+    @property
+    def outside(self) -> int:
+        """Annotated joints of the split that lie outside their crops: none, unless `widen` is well below 1."""
+        return self._photographs.outside
 
     def batch(self, indices: Int[Tensor, " b"]) -> Sample:
         """The people with these numbers in the split."""
@@ -87,14 +98,23 @@ class LSP:
 def read_people(root: str | Path, name: str) -> People:
     """Everyone in LSP or LSPET by number, those without any annotated joint included (their centre is NaN)."""
     root = Path(root)
-    joints, third = read_joints(root / "joints.mat")
-    _refuse_the_other(root, name, third)
-    zero, one = (VISIBLE, OCCLUDED) if name == "lsp" else (ABSENT, VISIBLE)
-    presence = (torch.where(third > 0, one, zero) * joints.isfinite().all(-1)).to(torch.uint8)
+    joints, presence = read_labels(root / "joints.mat", name)
     centre, window = box_around(joints, presence, CONTEXT)
     digits = 4 if name == "lsp" else 5
     paths = [root / "images" / f"im{number:0{digits}d}.jpg" for number in range(1, len(joints) + 1)]
     return People(paths, joints, presence, centre, window, head_size(joints, presence, LSP_SKELETON))
+
+
+def read_labels(path: str | Path, name: str) -> tuple[Float[Tensor, "n 14 2"], UInt8[Tensor, "n 14"]]:
+    """Positions and presence of everyone in the `joints.mat` of LSP or LSPET; what is not a number is absent.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_joints` does; the file is evidently the other of the two sets.
+    """
+    joints, third = read_joints(path)
+    _refuse_the_other(Path(path), name, third)
+    zero, one = (VISIBLE, OCCLUDED) if name == "lsp" else (ABSENT, VISIBLE)
+    return joints, (torch.where(third > 0, one, zero) * joints.isfinite().all(-1)).to(torch.uint8)
 
 
 def read_joints(path: str | Path) -> tuple[Float[Tensor, "n 14 2"], Float[Tensor, "n 14"]]:
@@ -113,28 +133,30 @@ def read_joints(path: str | Path) -> tuple[Float[Tensor, "n 14 2"], Float[Tensor
     return rows[..., :2].contiguous(), rows[..., 2].contiguous()
 
 
-def _refuse_the_other(root: Path, name: str, third: Tensor) -> None:
+def _refuse_the_other(path: Path, name: str, third: Tensor) -> None:
     """ValueError where the file is evidently the other of the two sets."""
     if name not in ("lsp", "lspet"):
         raise ValueError(f"name must be 'lsp' or 'lspet', not '{name}'")
     other = "lspet" if name == "lsp" else "lsp"
     digits = 5 if other == "lspet" else 4
-    if (root / "images" / f"im{1:0{digits}d}.jpg").exists():
-        raise ValueError(f"{root} holds {other.upper()} (images/im{1:0{digits}d}.jpg): open it by the name '{other}'")
+    if (path.parent / "images" / f"im{1:0{digits}d}.jpg").exists():
+        raise ValueError(
+            f"{path.parent} holds {other.upper()} (images/im{1:0{digits}d}.jpg): open it by the name '{other}'"
+        )
     # Most joints are annotated in LSPET and few are occluded in LSP.
     share = float((third > 0).float().mean())
     if (share > 0.5) == (name == "lsp"):
         raise ValueError(
-            f"the third row of {root}/joints.mat is 1 for {share:.0%} of the joints, as in {other.upper()}, "
-            f"where it means something else than in {name.upper()}: open it by the name '{other}'"
+            f"the third row of {path} is 1 for {share:.0%} of the joints, as in {other.upper()}, where it means "
+            f"something else than in {name.upper()}: give {name.upper()}'s own, or open this one by the name '{other}'"
         )
     if name == "lsp" and len(third) != LSP_PEOPLE:
         raise ValueError(
-            f"{root}/joints.mat has {len(third):,} people and LSP {LSP_PEOPLE:,}: its official halves cannot be told"
+            f"{path} has {len(third):,} people and LSP {LSP_PEOPLE:,}: its official halves cannot be told; get it whole"
         )
     if name == "lspet" and len(third) <= 2 * LSPET_HELD_OUT:
         raise ValueError(
-            f"{root}/joints.mat has {len(third):,} people, too few for LSPET: {2 * LSPET_HELD_OUT:,} are held out"
+            f"{path} has {len(third):,} people, too few for LSPET: {2 * LSPET_HELD_OUT:,} are held out; get it whole"
         )
 
 

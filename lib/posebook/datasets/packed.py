@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from posebook.datasets import SPLITS, Dataset, open_dataset
@@ -59,7 +59,7 @@ class Packed:
     ) -> None:
         tensors, about = _open(Path(root), split)
         self.name, self.skeleton = about["name"], SKELETONS[about["skeleton"]]
-        self.split, self.size, self.device = split, size, torch.device(device)
+        self.split, self.size, self.device, self.widen = split, size, torch.device(device), widen
         images = tensors.pop("images")
         self._labels = {key: value.to(self.device) for key, value in tensors.items()}
         side = images.shape[-1]
@@ -79,23 +79,33 @@ class Packed:
         """People in the split."""
         return len(self._images)
 
+    @property
+    def outside(self) -> int:
+        """Annotated joints of the split that lie outside the images, as far as the file's wider crops show them."""
+        return int(((self._labels["presence"] > 0) & ~self._shown(self._placed(self._labels["joints"]))).sum())
+
+    def _placed(self, joints: Float[Tensor, "b j 2"]) -> Float[Tensor, "b j 2"]:
+        """The file's joints in the images' pixels."""
+        return (joints - self._border) * (self.size / self._window)
+
+    def _shown(self, joints: Float[Tensor, "b j 2"]) -> Bool[Tensor, "b j"]:
+        return ((joints >= 0) & (joints < self.size)).all(-1)
+
     def batch(self, indices: Int[Tensor, " b"]) -> Sample:
         """The people with these numbers; IndexError where there is no such person."""
         here = indices.to(self.device)
         images = self._images.index_select(0, indices.to(self._images.device)).to(self.device, non_blocking=True)
         images = images.float().div_(255)
-        scale = self.size / self._window
         if self.size != self._window:
             images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True).clamp_(0, 1)
         labels = {key: value[here] for key, value in self._labels.items()}
-        joints = (labels["joints"] - self._border) * scale
-        inside = ((joints >= 0) & (joints < self.size)).all(-1)
-        presence = labels["presence"] * inside
+        joints = self._placed(labels["joints"])
+        presence = labels["presence"] * self._shown(joints)
         return Sample(
             images=images,
             joints=joints,
             presence=presence,
-            head_size=labels["head_size"] * scale,
+            head_size=labels["head_size"] * (self.size / self._window),
             torso_size=torso_size(joints, presence, self.skeleton),
             index=labels["index"],
         )
@@ -138,7 +148,8 @@ def pack(
     if out.is_dir():
         raise ValueError(f"{out} is a folder: give the name of the file to write, such as {out / name}.safetensors")
     side = size + 2 * round(size * (MARGIN - 1) / 2)
-    wide = {split: open_dataset(name, split, root, side, widen=side / size) for split in splits}
+    # Everybody is read once: there is nothing to keep crops for.
+    wide = {split: open_dataset(name, split, root, side, widen=side / size, kept_bytes=0) for split in splits}
     stored = {split: next(s for s in splits if _same_people(wide[s], wide[split])) for split in splits}
     datasets = {split: wide[split] for split in dict.fromkeys(stored.values())}
     about = {"format": FORMAT, "name": name, "size": str(size), "stored": json.dumps(stored)}

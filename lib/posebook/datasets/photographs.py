@@ -23,7 +23,7 @@ SMALLEST_WINDOW = 16.0
 
 GREY = 128
 
-# Crops kept in memory take no more than this.
+# Crops kept in memory take no more than this, unless a reader is told otherwise.
 KEPT_BYTES = 2 * 2**30
 
 
@@ -72,7 +72,7 @@ class Photographs:
 
     A photograph that cannot be read never stops a run and never yields a wrong label: its crop is plain grey, all its
     joints are absent, its sizes are NaN, and the first such photograph warns. `broken` holds what was met so far.
-    Crops stay in memory once they are read, as long as there are not too many: a second epoch opens no file.
+    Crops stay in memory once they are read, as far as there is room: a second epoch then opens no file.
 
     Args:
         name: what the set is called in messages.
@@ -81,6 +81,7 @@ class Photographs:
         size: side of the crops in pixels.
         device: where batches go.
         widen: how many windows wide the crop is; above 1 it shows more around the person.
+        kept_bytes: crops kept in memory take no more than this; 0 keeps none.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Photographs:
     size: int
     device: torch.device
     widen: float = 1.0
+    kept_bytes: int = KEPT_BYTES
     broken: dict[Path, str] = field(default_factory=dict)
     _kept: dict[int, tuple[np.ndarray, tuple[int, int]]] = field(default_factory=dict, repr=False)
 
@@ -115,12 +117,10 @@ class Photographs:
         """The people with these numbers, cropped; IndexError where there is no such person."""
         indices = indices.cpu()
         people = self.people[indices]
-        window = people.window.clamp_min(SMALLEST_WINDOW) * self.widen
+        window, joints = self._placed(people)
         boxes = torch.cat([people.centre - window[:, None] / 2, window[:, None]], -1).tolist()
         crops, extents = zip(*self._pool.map(self._read, indices.tolist(), people.paths, boxes), strict=True)
-        joints = transform_points(people.joints, similarity(people.centre, window, self.size))
-        inside = _inside(people.joints, torch.tensor(extents)) & _inside(joints, torch.tensor([[self.size] * 2]))
-        presence = people.presence * inside
+        presence = people.presence * (_inside(people.joints, torch.tensor(extents)) & self._shown(joints))
         readable = torch.tensor([width > 0 for width, _ in extents])
         head = torch.where(readable, people.head_size * self.size / window, torch.nan)
         images = torch.from_numpy(np.stack(crops)).to(self.device).permute(0, 3, 1, 2).contiguous()
@@ -134,6 +134,21 @@ class Photographs:
             index=indices.long().to(self.device),
         )
 
+    @property
+    def outside(self) -> int:
+        """Annotated joints that lie outside their crops."""
+        _, joints = self._placed(self.people)
+        return int(((self.people.presence > 0) & ~self._shown(joints)).sum())
+
+    def _placed(self, people: People) -> tuple[Float[Tensor, " b"], Float[Tensor, "b j 2"]]:
+        """Side of each crop in the photograph's pixels, and the joints in the crop's."""
+        window = people.window.clamp_min(SMALLEST_WINDOW) * self.widen
+        return window, transform_points(people.joints, similarity(people.centre, window, self.size))
+
+    def _shown(self, joints: Float[Tensor, "b j 2"]) -> Bool[Tensor, "b j"]:
+        """Which joints, in a crop's pixels, the crop shows."""
+        return _inside(joints, torch.tensor([[self.size] * 2]))
+
     def _read(self, number: int, path: Path, box: list[float]) -> tuple[np.ndarray, tuple[int, int]]:
         """A person's crop, and width and height of the whole photograph: 0, 0 where it cannot be read."""
         if number in self._kept:
@@ -141,7 +156,7 @@ class Photographs:
         if path not in self.broken:
             try:
                 found = read_crop(path, *box, self.size)
-                if len(self._kept) * found[0].nbytes < KEPT_BYTES:
+                if (len(self._kept) + 1) * found[0].nbytes <= self.kept_bytes:
                     self._kept[number] = found
                 return found
             except Exception as error:  # Pillow raises many kinds on broken files, not all of them OSError

@@ -10,6 +10,10 @@ from torch import Tensor
 
 from posebook.skeleton import Skeleton
 
+# PCKh's head size is 0.6 times the diagonal of the head box. People without the box have its two joints instead: upper
+# neck and head top are 0.8 of that diagonal apart, to 1 % over the 2,958 people of MPII's valid.h5.
+HEAD_OF_DIAGONAL, HEAD_OF_JOINTS = 0.6, 0.75
+
 
 @dataclass
 class Sample:
@@ -26,6 +30,7 @@ class Sample:
         tags: LIP's challenges in the order of `skeleton.TAGS`; None where the set has none.
         people_joints: joints of every person in the scene, the one to find first; None unless a set gives it.
         people_presence: their presence, 0 throughout where a scene has fewer people.
+        people_head_size: their head sizes.
         instances: which person each pixel shows, 0 background, 1 the one to find, 2 and up the others.
     """
 
@@ -39,6 +44,7 @@ class Sample:
     tags: Bool[Tensor, "b 6"] | None = None
     people_joints: Float[Tensor, "b p j 2"] | None = None
     people_presence: UInt8[Tensor, "b p j"] | None = None
+    people_head_size: Float[Tensor, "b p"] | None = None
     instances: UInt8[Tensor, "b h w"] | None = None
 
     def __len__(self) -> int:

@@ -90,7 +90,8 @@ def light(keys: Int64[Tensor, " b"]) -> Float[Tensor, "b 2"]:
 def _ground(keys: Int64[Tensor, " b"], size: int, difficulty: str) -> Float[Tensor, "b 3 s s"]:
     """Wall and floor: two colours, uneven at several scales."""
     draws = Draws(keys, 1000, _GROUND)
-    wall, floor = palette.cloth(draws), palette.cloth(draws)
+    # Walls and floors are paler than clothes.
+    wall, floor = (torch.lerp(c, c.mean(1, keepdim=True), 0.4) for c in (palette.cloth(draws), palette.cloth(draws)))
     if difficulty == "plain":
         wall = 0.55 + 0.4 * wall * draws.uniform()[:, None]
         floor = wall * 0.9
