@@ -55,7 +55,10 @@ def test_make_names_a_python_that_is_too_old(tmp_path):
     old.write_text("#!/bin/sh\nexit 1\n")
     old.chmod(0o755)
     made = subprocess.run(
-        ["make", "run", f"PYTHON={old}", f"VENV={tmp_path / 'venv'}"], cwd=ROOT, capture_output=True, text=True
+        ["make", "--no-print-directory", "run", f"PYTHON={old}", f"VENV={tmp_path / 'venv'}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     assert made.returncode != 0
     assert made.stdout.strip() == (
