@@ -133,7 +133,7 @@ def test_broken_photographs_are_grey_without_joints_and_warn_once(tmp_path):
     assert sample.head_size[broken].isnan().all()
     assert sample.images[broken].std() == 0
     assert (sample.presence.sum(1) > 0).sum() == 7
-    assert len(data._photographs.broken) == 3
+    assert len(data.broken) == 3
     (images / "im00005.jpg").unlink()
     with pytest.warns(UserWarning, match="1 photographs are missing"):
         LSP(tmp_path, "train", "lspet")

@@ -81,7 +81,7 @@ def test_packing_keeps_no_crops_and_the_set_tells_its_width(lspet, tmp_path, mon
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         out = pack("lspet", lspet, tmp_path / "again.pack", 32, ("train",), progress=False)
-    assert [len(data._photographs._kept) for data in asked] == [0]
+    assert [len(data._kept) for data in asked] == [0]
     near, far = Packed(out, "train", 32), Packed(out, "train", 48, widen=1.5)
     assert (near.widen, far.widen) == (1.0, 1.5)
     assert isinstance(far, Dataset)

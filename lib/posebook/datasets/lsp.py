@@ -23,7 +23,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from posebook.datasets.photographs import KEPT_BYTES, People, Photographs, box_around, load_mat
-from posebook.datasets.sample import Sample, head_size
+from posebook.datasets.sample import head_size
 from posebook.skeleton import ABSENT, OCCLUDED, VISIBLE
 from posebook.skeleton import LSP as LSP_SKELETON
 
@@ -35,7 +35,7 @@ LSP_PEOPLE = 2000
 LSPET_HELD_OUT = 500
 
 
-class LSP:
+class LSP(Photographs):
     """LSP or LSPET as a dataset.
 
     LSP keeps its official halves, 1,000 people to train on and 1,000 to test; the last 100 of the first half are the
@@ -60,8 +60,6 @@ class LSP:
         ValueError: an unknown layout, or the other of the two sets.
     """
 
-    skeleton = LSP_SKELETON
-
     def __init__(
         self,
         root: str | Path,
@@ -72,27 +70,11 @@ class LSP:
         widen: float = 1.0,
         kept_bytes: int = KEPT_BYTES,
     ) -> None:
-        self.name, self.split, self.size, self.device = name, split, size, torch.device(device)
-        self.widen = widen
         everyone = read_people(root, name)
         places = _places(name, split, len(everyone))
         annotated = (everyone.presence[places] > 0).any(1)
-        self.people = everyone[places[annotated]]
-        self._photographs = Photographs(name, self.people, self.skeleton, size, self.device, widen, kept_bytes)
-
-    @property
-    def length(self) -> int:
-        """People in the split."""
-        return len(self.people)
-
-    @property
-    def outside(self) -> int:
-        """Annotated joints of the split that lie outside their crops: none, unless `widen` is well below 1."""
-        return self._photographs.outside
-
-    def batch(self, indices: Int[Tensor, " b"]) -> Sample:
-        """The people with these numbers in the split."""
-        return self._photographs.batch(indices)
+        people = everyone[places[annotated]]
+        super().__init__(name, split, people, LSP_SKELETON, size, torch.device(device), widen, kept_bytes)
 
 
 def read_people(root: str | Path, name: str) -> People:

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from posebook.datasets.photographs import KEPT_BYTES, People, Photographs, box_around, load_mat
-from posebook.datasets.sample import HEAD_OF_DIAGONAL, HEAD_OF_JOINTS, Sample
+from posebook.datasets.sample import HEAD_OF_DIAGONAL, HEAD_OF_JOINTS
 from posebook.datasets.sample import head_size as head_length
 from posebook.skeleton import FLIC, OCCLUDED, VISIBLE, Skeleton
 from posebook.skeleton import MPII as MPII_SKELETON
@@ -65,7 +65,7 @@ class Annotations:
         return replace(self, images=[self.images[i] for i in places.tolist()], **tensors)
 
 
-class MPII:
+class MPII(Photographs):
     """MPII Human Pose as a dataset.
 
     The labels of the official test images are withheld, so, as in the literature, "test" is the usual validation
@@ -91,9 +91,6 @@ class MPII:
         ValueError: a file that is not what its name says.
     """
 
-    name = "mpii"
-    skeleton = MPII_SKELETON
-
     def __init__(
         self,
         root: str | Path,
@@ -103,24 +100,8 @@ class MPII:
         widen: float = 1.0,
         kept_bytes: int = KEPT_BYTES,
     ) -> None:
-        self.split, self.size, self.device, self.widen = split, size, torch.device(device), widen
-        annotations = read_split(root, split)
-        self.people = _as_people(annotations, Path(root) / "images")
-        self._photographs = Photographs(self.name, self.people, self.skeleton, size, self.device, widen, kept_bytes)
-
-    @property
-    def length(self) -> int:
-        """People in the split."""
-        return len(self.people)
-
-    @property
-    def outside(self) -> int:
-        """Annotated joints of the split that lie outside their crops."""
-        return self._photographs.outside
-
-    def batch(self, indices: Int[Tensor, " b"]) -> Sample:
-        """The people with these numbers in the split."""
-        return self._photographs.batch(indices)
+        people = _as_people(read_split(root, split), Path(root) / "images")
+        super().__init__("mpii", split, people, MPII_SKELETON, size, torch.device(device), widen, kept_bytes)
 
 
 def read_people(root: str | Path) -> People:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -68,14 +68,15 @@ def box_around(
 
 @dataclass
 class Photographs:
-    """Batches of crops around people, with their labels moved along.
+    """A dataset of crops around people, with their labels moved along; the readers of real sets are made of it.
 
     A photograph that cannot be read never stops a run and never yields a wrong label: its crop is plain grey, all its
     joints are absent, its sizes are NaN, and the first such photograph warns. `broken` holds what was met so far.
     Crops stay in memory once they are read, as far as there is room: a second epoch then opens no file.
 
     Args:
-        name: what the set is called in messages.
+        name: what the set is called.
+        split: the part of it that these people are.
         people: who is in the photographs.
         skeleton: the order of their joints.
         size: side of the crops in pixels.
@@ -85,16 +86,18 @@ class Photographs:
     """
 
     name: str
+    split: str
     people: People
     skeleton: Skeleton
     size: int
     device: torch.device
     widen: float = 1.0
-    kept_bytes: int = KEPT_BYTES
+    kept_bytes: InitVar[int] = KEPT_BYTES
     broken: dict[Path, str] = field(default_factory=dict)
     _kept: dict[int, tuple[np.ndarray, tuple[int, int]]] = field(default_factory=dict, repr=False)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, kept_bytes: int) -> None:
+        self._room = kept_bytes
         if self.size < 1 or not self.widen > 0:
             raise ValueError(f"size must be 1 or more and widen above 0, not {self.size} and {self.widen}")
         missing = missing_files(self.people.paths)
@@ -107,6 +110,11 @@ class Photographs:
             )
         self.broken.update({path: "missing" for path in missing})
         self._warn(missing[0], f"{len(missing):,} photographs are missing, the first is {missing[0]}")
+
+    @property
+    def length(self) -> int:
+        """People in the split."""
+        return len(self.people)
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
@@ -156,7 +164,7 @@ class Photographs:
         if path not in self.broken:
             try:
                 found = read_crop(path, *box, self.size)
-                if (len(self._kept) + 1) * found[0].nbytes <= self.kept_bytes:
+                if (len(self._kept) + 1) * found[0].nbytes <= self._room:
                     self._kept[number] = found
                 return found
             except Exception as error:  # Pillow raises many kinds on broken files, not all of them OSError
