@@ -1,4 +1,15 @@
-"""Networks: a file a paper, named by its slug, and the stacked hourglass that four of the five start from."""
+"""Networks: a file a paper, named by its slug, and the stacked hourglass that four of the five start from.
+
+Every network is used in the same way:
+
+    outputs = network(images)                      # (b, 3, s, s) in [0, 1] to whatever it likes
+    loss, terms = network.loss(outputs, batch)     # a scalar, and its parts by name
+    joints, confidence = network.decode(outputs)   # (b, j, 2) in pixels, (b, j)
+
+`network.settings` holds what it was made with, `joints` and `size` among it; all have defaults. A network that makes heat
+maps also has `maps(outputs)`, (b, j, h, w), and a `codec` that reads them: inference then averages maps over flips and
+scales, and coordinates otherwise. A new network is a line in `_CLASSES` and a profile in `profiles`.
+"""
 
 from __future__ import annotations
 
