@@ -6,9 +6,9 @@ Every network is used in the same way:
     loss, terms = network.loss(outputs, batch)     # a scalar, and its parts by name
     joints, confidence = network.decode(outputs)   # (b, j, 2) in pixels, (b, j)
 
-`network.settings` holds what it was made with, `joints` and `size` among it; all have defaults. A network that makes heat
-maps also has `maps(outputs)`, (b, j, h, w), and a `codec` that reads them: inference then averages maps over flips and
-scales, and coordinates otherwise. A new network is a line in `_CLASSES` and a profile in `profiles`.
+`network.settings` holds what it was made with, `joints` and `size` among it; all have defaults. A network that makes
+heat maps also has `maps(outputs)`, (b, j, h, w), and a `codec` that reads them: inference then averages maps over flips
+and scales, and coordinates otherwise. A new network is a line in `_CLASSES` and a profile in `profiles`.
 """
 
 from __future__ import annotations
