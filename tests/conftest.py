@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -9,6 +10,24 @@ import pytest
 from jaxtyping import install_import_hook
 
 install_import_hook("posebook", "beartype.beartype")
+
+
+def pytest_configure() -> None:
+    """Have nbval start a kernel anew that does not come up, as `posebook run` does."""
+    import nbval.kernel
+
+    from posebook.notebooks import START_ATTEMPTS
+
+    start = nbval.kernel.start_new_kernel
+
+    def start_patiently(*arguments, **options):
+        for _ in range(START_ATTEMPTS - 1):
+            with contextlib.suppress(RuntimeError):
+                return start(*arguments, **options)
+        return start(*arguments, **options)
+
+    nbval.kernel.start_new_kernel = start_patiently
+
 
 # Where real sets lie, one folder a set; tests that need one skip without it.
 REAL_DATA = "POSEBOOK_REAL_DATA"

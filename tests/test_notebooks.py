@@ -153,3 +153,24 @@ def test_a_notebook_cut_off_while_written_is_left_out_of_the_index(tmp_path):
     assert "Whole" in index
     assert "it was interrupted" in index
     assert "torn" not in index
+
+
+def test_a_kernel_that_does_not_come_up_is_started_again(tmp_path, monkeypatch):
+    import papermill
+
+    from posebook import notebooks
+
+    real, calls = papermill.execute_notebook, []
+
+    def second_time_lucky(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise RuntimeError("Kernel died before replying to kernel_info")
+        return real(*arguments, **options)
+
+    book = tmp_path / "one.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("print(7)")]), book)
+    monkeypatch.setattr(papermill, "execute_notebook", second_time_lucky)
+    executed = notebooks.execute(book, tmp_path / "out" / "one.ipynb", {}, progress=False)
+    assert len(calls) == 2
+    assert executed.failure is None

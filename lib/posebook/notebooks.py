@@ -25,6 +25,8 @@ PLACES = ("data_root", "output_dir")
 
 # Seconds for a kernel to come up: a cold disk or a busy machine takes more than papermill's minute.
 START_TIMEOUT = 180
+# How often a kernel that does not come up is started.
+START_ATTEMPTS = 3
 
 
 class NotebookError(ValueError):
@@ -120,25 +122,30 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any], progress: 
     _use_this_python()
     output.parent.mkdir(parents=True, exist_ok=True)
     output.with_suffix(".html").unlink(missing_ok=True)
-    failure = None
-    try:
-        papermill.execute_notebook(
-            notebook,
-            output,
-            parameters=parameters,
-            kernel_name="python3",
-            cwd=notebook.parent,
-            start_timeout=START_TIMEOUT,
-            progress_bar={"desc": notebook.name} if progress else False,
-            # What a kernel says about its own sockets is no news to a reader of notebooks.
-            extra_arguments=["--log-level=ERROR"],
-        )
-    except papermill.PapermillExecutionError as error:
-        failure = f"{error.ename}: {error.evalue}"
-    except DeadKernelError:
-        failure = "the kernel died, as it does when memory runs out"
-    except RuntimeError as error:
-        failure = f"the kernel did not come up: {error}"
+    for attempt in range(1, START_ATTEMPTS + 1):
+        failure = None
+        try:
+            papermill.execute_notebook(
+                notebook,
+                output,
+                parameters=parameters,
+                kernel_name="python3",
+                cwd=notebook.parent,
+                start_timeout=START_TIMEOUT,
+                progress_bar={"desc": notebook.name} if progress else False,
+                # What a kernel says about its own sockets is no news to a reader of notebooks.
+                extra_arguments=["--log-level=ERROR"],
+            )
+        except papermill.PapermillExecutionError as error:
+            failure = f"{error.ename}: {error.evalue}"
+        except DeadKernelError:
+            failure = "the kernel died, as it does when memory runs out"
+        except RuntimeError as error:
+            # Kernels that start at the same time can pick the same port, and then one of them does not come up.
+            if attempt < START_ATTEMPTS:
+                continue
+            failure = f"the kernel did not come up: {error}"
+        break
     _finish(output, notebook.parent, failure)
     return read_executed(output)
 
