@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import nbclient
 import nbformat
 import pytest
 
+from posebook import notebooks
 from posebook.plotting import figure
 from posebook.widgets import explore, slider
 
@@ -70,11 +70,13 @@ wrong.sliders["height"].value = 9""",
 )
 
 
-def test_a_headless_notebook_keeps_one_picture_and_a_slider_replaces_it(monkeypatch):
+def test_a_headless_notebook_keeps_one_picture_and_a_slider_replaces_it(tmp_path, monkeypatch):
     # A kernel draws for notebooks unless the environment names another backend.
     monkeypatch.delenv("MPLBACKEND", raising=False)
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
-    nbclient.NotebookClient(notebook, kernel_name="python3", timeout=120).execute()
+    nbformat.write(notebook, tmp_path / "sliders.ipynb")
+    executed = notebooks.execute(tmp_path / "sliders.ipynb", tmp_path / "out" / "sliders.ipynb", {}, progress=False)
+    notebook = nbformat.read(executed.file, as_version=4)
     still, moved, wrong, setting = (cell.outputs for cell in notebook.cells)
     for outputs in (still, moved):
         assert [output.output_type for output in outputs] == ["display_data", "display_data"]
