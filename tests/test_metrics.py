@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from posebook.metrics import Truth, auc, confusion, distances, observer_centric, parsing_score, pck, pckh, pcp, steps
+from posebook.metrics import (
+    Truth,
+    auc,
+    confusion,
+    distances,
+    observer_centric,
+    parsing_score,
+    pck,
+    pckh,
+    pcp,
+    thresholds,
+)
 from posebook.skeleton import FLIC, LSP, MPII, PARTS, Skeleton
 
 
@@ -100,7 +111,7 @@ def test_means_pool_and_average_as_they_say():
 
 def test_auc_is_the_mean_over_fifty_one_thresholds():
     predicted, truth = people()
-    grid = steps(0.5)
+    grid = thresholds(0.5)
     assert grid.tolist() == [k / 100 for k in range(51)]
     by_joint, total = auc(pckh(predicted, truth, grid))
     each = [pckh(predicted, truth, k / 100) for k in range(51)]

@@ -131,7 +131,7 @@ def _counted(presence: Tensor, among: str) -> Tensor:
     return presence > 0 if AMONG[among] is None else presence == AMONG[among]
 
 
-def steps(limit: float = 0.5, step: float = 0.01) -> Float[Tensor, " t"]:
+def thresholds(limit: float = 0.5, step: float = 0.01) -> Float[Tensor, " t"]:
     """Thresholds 0, 0.01, ... up to and with the limit: those that AUC is a mean over."""
     # Steps are counted in whole numbers and then divided, so that 0.5 is exactly 0.5.
     count = round(limit / step)
@@ -204,10 +204,10 @@ def auc(curve: Score) -> tuple[Float[Tensor, " n"], Float[Tensor, ""]]:
     """Area under an accuracy curve: the mean over its thresholds, by joint and of the benchmark's mean.
 
     Args:
-        curve: a score over a row of thresholds; `steps(0.5)` for PCKh.
+        curve: a score over a row of thresholds; `thresholds(0.5)` for PCKh.
     """
     if curve.correct.ndim != 2:
-        raise ValueError("AUC is the mean over a row of thresholds: score with threshold=steps(0.5)")
+        raise ValueError("AUC is the mean over a row of thresholds: score with threshold=thresholds(0.5)")
     return curve.fractions.mean(0), curve.benchmark_mean.mean(0)
 
 

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
-from posebook.datasets import SPLITS
+from posebook.datasets import SPLITS, check_split
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _FIRST = 0xBF58476D1CE4E5B9
@@ -37,8 +37,7 @@ def keys(split: str, indices: Int[Tensor, " b"], seed: int) -> Int64[Tensor, " b
     Raises:
         ValueError: an unknown split.
     """
-    if split not in SPLITS:
-        raise ValueError(f"no split is called '{split}'; there are {', '.join(SPLITS)}")
+    check_split(split)
     salt = _hash(_hash(seed) + SPLITS.index(split))
     return _mix(_mix(indices.long() + _signed(_GOLDEN)) + _signed(salt))
 

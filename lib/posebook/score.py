@@ -20,7 +20,7 @@ from torch import Tensor
 from posebook.datasets.lsp import LSP_PEOPLE, read_labels
 from posebook.datasets.mpii import read_annotations
 from posebook.datasets.sample import Sample, head_size, torso_size
-from posebook.metrics import Score, Truth, auc, pck, pckh, pcp, steps
+from posebook.metrics import Score, Truth, auc, pck, pckh, pcp, thresholds
 from posebook.skeleton import FLIC, HARD_JOINTS, LSP, MPII, Skeleton
 
 
@@ -199,7 +199,7 @@ def report(predicted: Float[Tensor, "b j 2"], truth: Sample | Truth, name: str, 
         among: benchmark.score(predicted, truth, among=among, centric=centric)
         for among in ("all", "visible", "occluded")
     }
-    curve = benchmark.score(predicted, truth, steps(benchmark.threshold), centric=centric)
+    curve = benchmark.score(predicted, truth, thresholds(benchmark.threshold), centric=centric)
     by_joint, total = auc(curve)
     hard = tuple(joint for joint in HARD_JOINTS if joint in benchmark.skeleton.joints)
     joints = {

@@ -26,6 +26,12 @@ NAMES = ("figures", "lsp", "lspet", "mpii", "packed")
 SPLITS = ("train", "validation", "test")
 
 
+def check_split(split: str) -> None:
+    """ValueError for a split that no dataset has."""
+    if split not in SPLITS:
+        raise ValueError(f"no split is called '{split}'; there are {', '.join(SPLITS)}")
+
+
 @runtime_checkable
 class Dataset(Protocol):
     """What training, inference and the notebooks ask of a dataset."""
@@ -66,8 +72,7 @@ def open_dataset(
     """
     if name not in NAMES:
         raise ValueError(f"no dataset is called '{name}'; there are {', '.join(NAMES)}")
-    if split not in SPLITS:
-        raise ValueError(f"no split is called '{split}'; there are {', '.join(SPLITS)}")
+    check_split(split)
     if name == "figures":
         from posebook.datasets.figures import Figures
 

@@ -103,6 +103,7 @@ class Figures:
         bodies = _seat(body, layout)
         objects = scenery.objects(keys, layout.poses[:, 0], self.size, self.difficulty)
         images, canvas = self._paint(keys, Shapes.join([objects, bodies]))
+        # From here on shapes are numbered from the first body on, objects and background below 0.
         canvas.shape -= objects.depth.shape[1]
         return self._label(indices, layout, build, canvas, images)
 

@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from posebook.datasets import check_split
 from posebook.datasets.photographs import KEPT_BYTES, People, Photographs, box_around, load_mat
 from posebook.datasets.sample import head_size
 from posebook.skeleton import ABSENT, OCCLUDED, VISIBLE
@@ -144,8 +145,7 @@ def _refuse_the_other(path: Path, name: str, third: Tensor) -> None:
 
 def _places(name: str, split: str, count: int) -> Int[Tensor, " n"]:
     """Which people by number are in a split."""
+    check_split(split)
     ends = (900, 1000, 2000) if name == "lsp" else (count - 2 * LSPET_HELD_OUT, count - LSPET_HELD_OUT, count)
     bounds = {"train": (0, ends[0]), "validation": (ends[0], ends[1]), "test": (ends[1], ends[2])}
-    if split not in bounds:
-        raise ValueError(f"no split is called '{split}'; there are {', '.join(bounds)}")
     return torch.arange(*bounds[split])

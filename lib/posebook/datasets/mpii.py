@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from posebook.datasets import check_split
 from posebook.datasets.photographs import KEPT_BYTES, People, Photographs, box_around, load_mat
 from posebook.datasets.sample import HEAD_OF_DIAGONAL, HEAD_OF_JOINTS
 from posebook.datasets.sample import head_size as head_length
@@ -139,8 +140,7 @@ def read_split(root: str | Path, split: str) -> Annotations:
         FileNotFoundError: root holds no annotations for the split.
         ValueError: no such split.
     """
-    if split not in ("train", "validation", "test"):
-        raise ValueError(f"no split is called '{split}'; there are train, validation, test")
+    check_split(split)
     root = Path(root)
     mat = next((path for path in (root / MAT, root / "mpii_human_pose_v1_u12_2" / MAT) if path.is_file()), None)
     valid = next((root / name for name in ("valid.h5", "test_joints.csv") if (root / name).is_file()), None)

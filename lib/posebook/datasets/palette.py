@@ -20,6 +20,8 @@ _HAIR = (
     (0.50, 0.20, 0.09), (0.62, 0.60, 0.58), (0.90, 0.89, 0.87),
 )  # fmt: skip
 
+TURN = 2 * math.pi
+
 
 class Draws:
     """Random numbers of a batch of keys, handed out one after the other."""
@@ -27,6 +29,7 @@ class Draws:
     def __init__(self, keys: Int64[Tensor, " m"], total: int, stream: int) -> None:
         self._numbers = random.uniforms(keys, total, stream=stream)
         self._next = 0
+        self.device = keys.device
 
     def uniform(self, low: float | int = 0.0, high: float | int = 1.0) -> Float[Tensor, " m"]:
         """One number a key, evenly from `low` to `high`."""
@@ -46,7 +49,7 @@ class Draws:
 
     def choice(self, weights: tuple[float, ...]) -> Tensor:
         """The number of an option, drawn by weight."""
-        edges = torch.tensor(weights, device=self._numbers.device).cumsum(0)
+        edges = torch.tensor(weights, device=self.device).cumsum(0)
         return torch.bucketize(self.uniform() * edges[-1], edges[:-1], right=True)
 
 
@@ -70,7 +73,7 @@ def skin(draws: Draws) -> Float[Tensor, "m 3"]:
 
 def hair(draws: Draws) -> Float[Tensor, "m 3"]:
     """Hair, black and brown more often than the rest."""
-    tones = torch.tensor(_HAIR, device=draws._numbers.device)[draws.choice((3.0, 3.0, 2.5, 1.2, 1.2, 0.7, 0.8, 0.5))]
+    tones = torch.tensor(_HAIR, device=draws.device)[draws.choice((3.0, 3.0, 2.5, 1.2, 1.2, 0.7, 0.8, 0.5))]
     return tones * (1 + draws.many(3, -0.15, 0.15))
 
 
@@ -88,6 +91,3 @@ def stripes(draws: Draws, probability: float) -> Float[Tensor, "m 3"]:
     across = draws.uniform(4, 22) * draws.chance(0.5)
     strength = draws.uniform(0.08, 0.45) * draws.chance(probability) * ((along + across) > 0)
     return torch.stack([along, across, strength], -1)
-
-
-TURN = 2 * math.pi

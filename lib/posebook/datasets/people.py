@@ -252,7 +252,6 @@ class _Body:
             "opening", middle, lower, (strip, strip * 1.25), 0.006, "upper_clothes",
             o["shirt_colour"], flat=True, on=o["open_coat"] & (self.build.front > 0.35), axis=axis, relief=0.4,
         )  # fmt: skip
-        # Only the lower half of the neck bends with the trunk: the head sits on it.
         throat = 0.2 * u * w
         self._add("neck", upper, at["upper_neck"], (throat, throat), 0.03, "face", self.skin * 0.93, relief=0.4)
 

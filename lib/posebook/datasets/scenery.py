@@ -23,7 +23,7 @@ _SHAPES, _GROUND, _CAMERA, _LIGHT = 21, 22, 23, 24
 def objects(keys: Int64[Tensor, " b"], pose: Float[Tensor, "b 16 2"], size: int, difficulty: str) -> Shapes:
     """Clutter behind people and objects before them.
 
-    Half of the scenes have an object that is placed over one of the person's joints.
+    More than half of the scenes have an object that is placed over one of the person's joints.
 
     Args:
         pose: joints of the person to find, in pixels.
