@@ -92,6 +92,7 @@ class HeatmapCodec:
         size: side of the (square) image in pixels.
         stride: image pixels a heat-map cell.
         sigma: standard deviation of the Gaussian, in cells. Tompson et al. (2014) and Newell et al. (2016) use 1.
+        offset: how `decode` reads a peak.
 
     Example:
         >>> codec = HeatmapCodec(size=64, stride=4)
@@ -102,7 +103,11 @@ class HeatmapCodec:
 
     size: int
     stride: int = 4
-    sigma: float = 1.0
+    sigma: int | float = 1.0
+    offset: str = "quarter"
+
+    def __post_init__(self) -> None:
+        _check_offset(self.offset)
 
     @property
     def cells(self) -> int:
@@ -128,17 +133,17 @@ class HeatmapCodec:
         return y[..., :, None] * x[..., None, :]
 
     def decode(
-        self, maps: Float[Tensor, "*b j h w"], offset: str = "quarter"
+        self, maps: Float[Tensor, "*b j h w"], offset: str | None = None
     ) -> tuple[Float[Tensor, "*b j 2"], Float[Tensor, "*b j"]]:
         """Joints in image pixels, and the height of the peak as confidence.
 
         Args:
             offset: "none" gives the centre of the highest cell; "quarter" moves it a quarter cell towards the
                 higher neighbour in x and in y, as Newell et al. (2016) do; "parabola" fits one through the logarithm
-                of the peak and its neighbours, exact for a Gaussian.
+                of the peak and its neighbours, exact for a Gaussian. None takes the codec's own.
         """
-        if offset not in ("none", "quarter", "parabola"):
-            raise ValueError(f"offset must be 'none', 'quarter' or 'parabola', not '{offset}'")
+        offset = offset or self.offset
+        _check_offset(offset)
         width = maps.shape[-1]
         peak, place = maps.flatten(-2).max(-1)
         row, column = place // width, place % width
@@ -146,6 +151,11 @@ class HeatmapCodec:
         if offset != "none":
             cell = cell + _within_cell(maps, row, column, offset)
         return cell * self.stride, peak
+
+
+def _check_offset(offset: str) -> None:
+    if offset not in ("none", "quarter", "parabola"):
+        raise ValueError(f"offset must be 'none', 'quarter' or 'parabola', not '{offset}'")
 
 
 def _within_cell(

@@ -6,6 +6,8 @@ of a batch's halves is the loss of the batch, on however many processes the halv
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
@@ -23,3 +25,32 @@ def heatmap_mse(
     """
     error = (maps.float() - target).square().sum((-2, -1))  # (b, j)
     return (error * (presence > 0)).mean()
+
+
+def elastic_net(
+    places: Float[Tensor, "b j 2"], target: Float[Tensor, "b j 2"], presence: Shaped[Tensor, "b j"]
+) -> Float[Tensor, ""]:
+    """L1 plus squared L2 distance of coordinates in [0, 1], averaged over the batch and the joints.
+
+    Luvizon et al. (2017), eq. (7).
+
+    Open: the paper does not say what becomes of absent joints; they cost nothing.
+
+    Args:
+        presence: a joint counts where this is not 0.
+    """
+    there = presence > 0
+    # An absent joint may hold anything, NaN included, and NaN times 0 is NaN.
+    error = torch.where(there[..., None], places - target, 0.0)
+    return (error.abs() + error.square()).sum(-1).mean()
+
+
+def presence_cross_entropy(logits: Float[Tensor, "b j"], presence: Shaped[Tensor, "b j"]) -> Float[Tensor, ""]:
+    """Binary cross-entropy of the probability that a joint is in the image: Luvizon et al. (2017), eq. (8).
+
+    From logits, where the logarithm of a probability near 0 would not be a number.
+
+    Args:
+        presence: a joint is in the image where this is not 0, occluded or visible.
+    """
+    return F.binary_cross_entropy_with_logits(logits, (presence > 0).to(logits.dtype))

@@ -6,6 +6,7 @@ Weights stay in float32 throughout; autocast rounds a convolution's inputs to bf
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 import torch
@@ -63,6 +64,13 @@ def autocast(device: torch.device | str, bf16: bool | None = None) -> torch.auto
         torch.bfloat16
     """
     return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=use_bf16(device, bf16))
+
+
+def in_float32(device: torch.device | str) -> AbstractContextManager:
+    """A context without autocast, for the few operations that bfloat16's eight bits are too few for."""
+    kind = torch.device(device).type
+    # Shapes alone, as on the meta device, have no precision.
+    return nullcontext() if kind == "meta" else torch.autocast(kind, enabled=False)
 
 
 def channels_last(what: TensorOrModule) -> TensorOrModule:

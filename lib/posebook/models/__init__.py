@@ -20,7 +20,11 @@ from importlib import import_module
 from torch import nn
 
 # Where the network of each name is defined.
-_CLASSES = {"hourglass": ("posebook.models.hourglass", "Hourglass")}
+_CLASSES = {
+    "hourglass": ("posebook.models.hourglass", "Hourglass"),
+    "soft_argmax": ("posebook.models.soft_argmax", "SoftArgmax"),
+    "soft_argmax_detection": ("posebook.models.soft_argmax", "SoftArgmaxDetection"),
+}
 NAMES = tuple(_CLASSES)
 
 
