@@ -302,6 +302,52 @@ def predict(
         raise click.ClickException(f"{len(failures)} of {len(images)} photographs could not be done")
 
 
+@main.command()
+@click.option("--claims", multiple=True, help="A claim, or a paper's name for all of its; several between commas.")
+@click.option("--seeds", default=3, show_default=True, type=click.IntRange(min=1), help="How many: 0, 1, ...")
+@click.option("--profile", default="study", show_default=True, help="quick, study or paper (GPU, real sets).")
+@click.option("--dataset", default="figures", show_default=True, help="figures, lsp, lspet or mpii.")
+@click.option("--data-root", help="Folder of a real set.")
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda; auto takes a GPU where there is one.")
+@click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="How many runs train at a time.")
+@click.option("--runs", help="Folder of the runs, which claims share.  [default: the repository's runs/ledger]")
+@click.option("--results", help="Folder of the measurements.  [default: the repository's results]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a row, and all else to stderr.")
+@_friendly
+def ledger(
+    claims: tuple[str, ...],
+    dataset: str,
+    profile: str,
+    seeds: int,
+    runs: str | None,
+    results: str | None,
+    as_json: bool,
+    **options,
+) -> None:
+    """What the papers claim, measured: trains what is missing, appends to results/, and draws the table.
+
+    What was measured is not measured again, and a ledger that was stopped goes on where it was.
+    """
+    import json
+
+    from posebook.ledger import RESULTS, RUNS, measure, render, select
+
+    rows = measure(
+        select(name for names in claims for name in names.split(",") if name),
+        dataset,
+        profile,
+        seeds,
+        runs=runs or RUNS,
+        results=results or RESULTS,
+        say=lambda text: click.echo(text, err=as_json),
+        **options,
+    )
+    for row in rows if as_json else ():
+        click.echo(json.dumps(row))
+    if not as_json:
+        click.echo(f"\n{render(rows)}")
+
+
 def _numbers(text: str, option: str, form: str, count: int | None = None) -> tuple[float, ...]:
     """Numbers between commas; ValueError says how they should look."""
     try:

@@ -6,6 +6,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from posebook.layers.depthwise import DepthwiseConv
+
 
 class SeparableConv(nn.Module):
     """ReLU, a k x k convolution of each channel by itself, a 1x1 convolution across channels, batch norm.
@@ -22,7 +24,7 @@ class SeparableConv(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 5) -> None:
         super().__init__()
-        self.depthwise = nn.Conv2d(inputs, inputs, kernel, padding=kernel // 2, groups=inputs, bias=False)
+        self.depthwise = DepthwiseConv(inputs, kernel)
         self.pointwise = nn.Conv2d(inputs, outputs, 1, bias=False)
         self.norm = nn.BatchNorm2d(outputs)
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 from posebook.coordinates import pixel_centres
 from posebook.precision import in_float32
@@ -23,7 +27,7 @@ def ramp(
             at one end and half a cell more at the other.
     """
     if kind == "centres":
-        return (pixel_centres(count, device) / count).to(dtype)
+        return pixel_centres(count, device).to(dtype) / count
     if kind == "paper":
         return torch.arange(1, count + 1, device=device, dtype=dtype) / count
     if kind == "official":
@@ -33,7 +37,8 @@ def ramp(
 
 def spatial_softmax(maps: Float[Tensor, "*b h w"], temperature: int | float = 1.0) -> Float[Tensor, "*b h w"]:
     """Each map made a distribution over its cells, eq. (1); above temperature 1 it is flatter, below it is sharper."""
-    return torch.softmax(maps.flatten(-2) / temperature, -1).reshape(maps.shape)
+    _check_temperature(temperature)
+    return _softmax(maps, temperature).reshape(maps.shape)
 
 
 def soft_argmax(
@@ -43,11 +48,21 @@ def soft_argmax(
 
     Half precision is taken to float32 first: a rounded probability shifts all of the sum.
 
+    With Phi the softmax, W_ijd the ramps and Psi_d the place, the gradient is exactly
+
+        dPsi_d / dh_ij = Phi_ij (W_ijd - Psi_d) / temperature
+
+    Departs: eq. (5) as printed is W_ijd Phi_ij (1 - Phi_ij), which leaves out what h_ij takes from the other cells'
+    probabilities; all of it would have one sign.
+
     Args:
         maps: logits.
         temperature: what logits are divided by; a sharp one keeps a flat background from pulling the place to the
             middle of the map.
         ramps: as in `ramp`.
+
+    Raises:
+        ValueError: a temperature that is not above 0, or unknown ramps.
 
     Example:
         >>> maps = torch.zeros(4, 4)
@@ -55,10 +70,63 @@ def soft_argmax(
         >>> soft_argmax(maps)  # the centre of the third column and of the second row
         tensor([0.6250, 0.3750])
     """
-    height, width = maps.shape[-2:]
-    flat = maps.flatten(-2).to(torch.promote_types(maps.dtype, torch.float32))
-    x = ramp(width, ramps, maps.device, flat.dtype)
-    y = ramp(height, ramps, maps.device, flat.dtype)
-    places = torch.stack([x.repeat(height), y.repeat_interleave(width)], -1)  # (h w, 2)
+    _check_temperature(temperature)
     with in_float32(maps.device):
-        return torch.softmax(flat / temperature, -1) @ places
+        return _Place.apply(maps.to(torch.promote_types(maps.dtype, torch.float32)), temperature, ramps)
+
+
+class _Place(torch.autograd.Function):
+    """`soft_argmax`, with its gradient written out.
+
+    torch's own would come to the same in twice the time: the gradient of the product with the places is as large as
+    the maps, and the softmax's goes over it three times. Here the gradient is written once and multiplied once.
+
+    It cannot be differentiated twice, nor go through torch.func: torch raises an error of its own for either.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx, maps: Float[Tensor, "*b h w"], temperature: int | float, ramps: str
+    ) -> Float[Tensor, "*b 2"]:
+        height, width = maps.shape[-2:]
+        x, y, places = _places(height, width, ramps, maps.device, maps.dtype)
+        softmax = _softmax(maps, temperature)  # (..., h w)
+        # With the places in rows a linear layer is several times faster than a product with them in columns.
+        expected = F.linear(softmax, places)  # (..., 2)
+        # A copy, so that whoever gets the place may change it in place.
+        ctx.save_for_backward(softmax, expected.clone())
+        ctx.x, ctx.y, ctx.temperature = x, y, temperature
+        return expected
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, gradient: Float[Tensor, "*b 2"]) -> tuple[Float[Tensor, "*b h w"], None, None]:
+        softmax, expected = ctx.saved_tensors
+        gradient = gradient / ctx.temperature
+        across = gradient[..., :1] * (ctx.x - expected[..., :1])  # (..., w)
+        down = gradient[..., 1:] * (ctx.y - expected[..., 1:])  # (..., h)
+        both = across[..., None, :] + down[..., None]  # (..., h, w)
+        return both.mul_(softmax.view(both.shape)), None, None
+
+
+@lru_cache(maxsize=32)
+def _places(
+    height: int, width: int, ramps: str, device: torch.device, dtype: torch.dtype
+) -> tuple[Float[Tensor, " w"], Float[Tensor, " h"], Float[Tensor, "2 hw"]]:
+    """The ramps in x and in y, and the place (x, y) of every cell. On small maps making them takes a fifth of the time.
+
+    Never as inference tensors: what prediction leaves here, training may find.
+    """
+    with torch.inference_mode(False):
+        x, y = ramp(width, ramps, device, dtype), ramp(height, ramps, device, dtype)
+        return x, y, torch.stack([x.repeat(height), y.repeat_interleave(width)])
+
+
+def _softmax(maps: Float[Tensor, "*b h w"], temperature: int | float) -> Float[Tensor, "*b hw"]:
+    logits = maps.flatten(-2)
+    return torch.softmax(logits if temperature == 1 else logits / temperature, -1)
+
+
+def _check_temperature(temperature: int | float) -> None:
+    if not temperature > 0:
+        raise ValueError(f"temperature is {temperature}; give a number above 0")

@@ -1,0 +1,20 @@
+"""What the papers claim: a module a paper, named by its slug, which `posebook.ledger` measures by.
+
+Each has `PROFILES`, how its networks are trained; `VARIANTS`, the networks that its claims compare, by name, each a
+network of `posebook.models` with settings over the profile's; `readings`, the numbers that are read off a trained
+network; `GAIN`, the variant and the reading that tell whether runs are long enough; and `CLAIMS`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+PAPERS = ("soft_argmax",)
+
+
+def claims_of(paper: str) -> ModuleType:
+    """A paper's claims, by its slug; ValueError lists the papers there are."""
+    if paper not in PAPERS:
+        raise ValueError(f"no claims are stored for a paper called '{paper}'; there are {', '.join(PAPERS)}")
+    return import_module(f"posebook.claims.{paper}")

@@ -1,0 +1,386 @@
+"""The runs that claims need: each is kept in a folder named by its configuration, so that claims share them.
+
+    train_all(works("soft_argmax", "figures", "study", seeds=3), jobs=2)
+
+A run that was stopped goes on where it was, a finished one is never trained again, and several processes may work on
+the same runs: each waits for the run that another one is at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from posebook.checkpoint import STATE, load_weights, read_record, replacing
+from posebook.claims import claims_of
+from posebook.datasets import Dataset, open_dataset
+from posebook.models import create, model_settings
+from posebook.paths import ROOT
+from posebook.processes import pick_device
+from posebook.profiles import recipe_of
+from posebook.runs import Run
+from posebook.skeleton import LSP, MPII
+from posebook.training import Recipe, train
+
+RUNS = ROOT / "runs" / "ledger"
+
+# Whose joints a set has, so that a run can be named where the set is not.
+SKELETONS = {"figures": MPII, "mpii": MPII, "lsp": LSP, "lspet": LSP}
+
+# A recipe's numbers that decide nothing about the weights.
+_INDIFFERENT = ("log_every", "validate_every", "validation_images", "save_every", "save_seconds")
+
+
+@dataclass(frozen=True)
+class Work:
+    """A run that claims need: one variant of a paper's network trained from one seed.
+
+    Attributes:
+        paper: slug.
+        variant: one of the paper's `VARIANTS`.
+        half: at half the steps, by which is told how much the second half gained.
+    """
+
+    paper: str
+    variant: str
+    dataset: str
+    profile: str
+    seed: int
+    half: bool = False
+
+    @property
+    def plan(self) -> dict:
+        """The paper's profile."""
+        return claims_of(self.paper).PROFILES[self.profile]
+
+    @property
+    def recipe(self) -> Recipe:
+        """How it is trained."""
+        recipe = recipe_of(self.plan, self.seed)
+        return recipe_of(self.plan, self.seed, steps=recipe.steps // 2) if self.half else recipe
+
+    @property
+    def network(self) -> tuple[str, dict]:
+        """The network's name, and all of its settings."""
+        plan = self.plan
+        name, over = claims_of(self.paper).VARIANTS[self.variant]
+        given = plan["settings"] | over | {"size": plan["size"], "joints": len(SKELETONS[self.dataset])}
+        known = model_settings(name)
+        # Variants of other networks share the profile's settings as far as they have them.
+        return name, known | {key: value for key, value in given.items() if key in known}
+
+    @property
+    def configuration(self) -> dict:
+        """Everything that decides what the run gives, as JSON holds it."""
+        plan, (name, settings) = self.plan, self.network
+        recipe = {key: value for key, value in vars(self.recipe).items() if key not in _INDIFFERENT}
+        return {
+            "model": name,
+            "settings": settings,
+            "dataset": {"name": self.dataset, "split": "train", "size": plan["size"]},
+            "recipe": recipe,
+            "optimizer": _described(plan["optimizer"]),
+            # A schedule is a function; what it gives along the way tells it from others.
+            "schedule": " ".join(f"{plan['schedule'](k / 20):.4g}" for k in range(21)),
+            # Figures are drawn anew for every step.
+            "augmentation": None if self.dataset == "figures" else vars(plan["augmentation"]),
+        }
+
+    @property
+    def key(self) -> str:
+        """The run's name: runs of the same configuration are the same run, whichever claim asks for them."""
+        text = json.dumps(self.configuration, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def __str__(self) -> str:
+        return f"{self.variant}{' (half the steps)' if self.half else ''}, seed {self.seed}"
+
+
+def _described(optimizer: Callable) -> str:
+    """An optimiser's class, and the settings it is called with."""
+    if isinstance(optimizer, partial):
+        return f"{optimizer.func.__name__}({', '.join(f'{k}={v}' for k, v in sorted(optimizer.keywords.items()))})"
+    return optimizer.__name__
+
+
+def run_folder(work: Work, runs: str | Path = RUNS) -> Path:
+    """Where a run is kept."""
+    return Path(runs) / work.key
+
+
+def read_run(work: Work, runs: str | Path = RUNS) -> dict | None:
+    """What `train_run` gave, or None where the run is not over or its test was on other people."""
+    path = run_folder(work, runs) / "readings.json"
+    if not path.is_file():
+        return None
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    return stored if stored["test_images"] == work.plan["test_images"] else None
+
+
+def train_run(
+    work: Work,
+    runs: str | Path = RUNS,
+    data_root: str | Path | None = None,
+    device: str = "auto",
+    *,
+    again: bool = False,
+    progress: bool = True,
+    callback: Callable[[Run], None] | None = None,
+) -> dict:
+    """Train a run, or go on with it, and read off it what its paper's claims need. A run is trained once.
+
+    A run that another process works on is waited for. A finished one keeps its weights, `last.safetensors`.
+
+    Args:
+        again: take the readings anew, from the weights where they are there.
+
+    Returns:
+        `readings` by name, `test_images`, `seconds` of training and of `reading`, `device`, `threads`, `versions`.
+
+    Raises:
+        ValueError, OSError: as `open_dataset` and `train` do.
+    """
+    from filelock import FileLock
+
+    folder = run_folder(work, runs)
+    folder.mkdir(parents=True, exist_ok=True)
+    # The system lets go of the lock when its process ends, however that comes about.
+    with FileLock(folder / "lock"):
+        stored = None if again else read_run(work, runs)
+        if stored is not None:
+            return stored
+        plan, where = work.plan, pick_device(device)
+        sets = {
+            split: open_dataset(work.dataset, split, data_root, plan["size"], where, seed)
+            for split, seed in (("train", work.seed), ("test", 0))
+        }
+        if not _is_trained(work, folder):
+            _train(work, work.recipe, sets["train"], folder, progress, callback)
+        network, about = load_weights(folder / "last", where)
+        begin = time.monotonic()
+        readings = claims_of(work.paper).readings(network, sets["test"], plan["test_images"], sets["train"])
+        result = {
+            "run": str(work),
+            "readings": readings,
+            "test_images": plan["test_images"],
+            "reading": round(time.monotonic() - begin, 1),
+            **{key: about["training"][key] for key in ("seconds", "device", "threads", "versions")},
+        }
+        with replacing(folder / "readings.json") as part:
+            part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        # Larger than the weights, and of no more use.
+        (folder / STATE).unlink(missing_ok=True)
+    return result
+
+
+def _is_trained(work: Work, folder: Path) -> bool:
+    """Whether the folder's weights are those of the run's end."""
+    path = folder / "last.safetensors"
+    return path.is_file() and read_record(path)["training"]["steps"] >= work.recipe.steps
+
+
+def _train(
+    work: Work,
+    recipe: Recipe,
+    dataset: Dataset,
+    folder: Path | None,
+    progress: bool = False,
+    callback: Callable[[Run], None] | None = None,
+) -> Run:
+    plan, (name, settings) = work.plan, work.network
+    torch.manual_seed(work.seed)
+    return train(
+        create(name, **settings),
+        dataset,
+        recipe,
+        optimizer=plan["optimizer"],
+        schedule=plan["schedule"],
+        augmentation=None if dataset.length is None else plan["augmentation"],
+        output=folder,
+        name=name,
+        callback=callback,
+        progress=progress,
+    )
+
+
+def works(paper: str, dataset: str, profile: str, seeds: int, variants: Iterable[str] | None = None) -> list[Work]:
+    """The runs that claims need: these variants (None: all of the paper's) from every seed, and one of half length.
+
+    Seeds come one after the other, so that a ledger that was stopped has whole ones.
+
+    Raises:
+        ValueError: an unknown paper or profile, or a set that runs are not made on.
+    """
+    module = claims_of(paper)
+    if profile not in module.PROFILES:
+        raise ValueError(f"the claims of {paper} have no profile '{profile}'; they have {', '.join(module.PROFILES)}")
+    if dataset not in SKELETONS:
+        raise ValueError(f"claims are measured on {', '.join(SKELETONS)}; there is no '{dataset}'")
+    base = module.GAIN[0]
+    variants = list(module.VARIANTS) if variants is None else list(variants)
+    wanted = [Work(paper, base, dataset, profile, 0), Work(paper, base, dataset, profile, 0, half=True)]
+    wanted += [Work(paper, variant, dataset, profile, seed) for seed in range(seeds) for variant in variants]
+    return list(dict.fromkeys(wanted))
+
+
+def threads_of(jobs: int) -> int:
+    """How many threads each of so many runs has: its share of the cores; alone, what torch takes."""
+    from joblib import cpu_count
+
+    return torch.get_num_threads() if jobs == 1 else max(1, cpu_count() // jobs)
+
+
+def train_all(
+    wanted: list[Work],
+    runs: str | Path = RUNS,
+    data_root: str | Path | None = None,
+    device: str = "auto",
+    jobs: int = 1,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Train the runs that are not there yet, `jobs` at a time, each on its share of the cores.
+
+    Small networks gain little from a second thread, so that as many jobs as cores are faster than one on all of them.
+    """
+    from joblib import Parallel, delayed, parallel_config
+
+    missing = [work for work in wanted if read_run(work, runs) is None]
+    if jobs == 1:
+        for number, work in enumerate(missing, start=1):
+            say(f"Run {number} of {len(missing)}: {work}")
+            train_run(work, runs, data_root, device)
+        return
+    threads = threads_of(jobs)
+    with parallel_config("loky", inner_max_num_threads=threads):
+        done = Parallel(n_jobs=jobs, return_as="generator_unordered")(
+            delayed(_train_elsewhere)(work, runs, data_root, device, threads) for work in missing
+        )
+        for number, work in enumerate(done, start=1):
+            say(f"{number} of {len(missing)} runs are over: {work}")
+
+
+def _train_elsewhere(work: Work, runs: str | Path, data_root: str | Path | None, device: str, threads: int) -> Work:
+    """`train_run` in a process of its own, which tells of every tenth of its steps in a line."""
+    torch.set_num_threads(threads)
+    steps, told = work.recipe.steps, -1
+
+    def tell(run: Run) -> None:
+        nonlocal told
+        if 10 * run.step // steps > told:
+            told = 10 * run.step // steps
+            left = clock(run.seconds / run.step * (steps - run.step))
+            print(f"  {work}: step {run.step:,} of {steps:,}, {left} left", file=sys.stderr, flush=True)
+
+    train_run(work, runs, data_root, device, progress=False, callback=tell)
+    return work
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """How long runs take.
+
+    Attributes:
+        stored: how many are over.
+        begun: how many are neither over nor to be started.
+        left: seconds until all are over.
+        whole: seconds that all take from nothing.
+    """
+
+    stored: int
+    begun: int
+    left: float
+    whole: float
+
+
+def forecast(
+    wanted: list[Work],
+    runs: str | Path = RUNS,
+    data_root: str | Path | None = None,
+    device: str = "auto",
+    jobs: int = 1,
+    paces: dict[tuple, tuple[float, float]] | None = None,
+) -> Forecast:
+    """How long runs will take here: by what stored ones of the same network took, else by a few timed steps.
+
+    Args:
+        paces: what was found out is kept here, for the next call.
+    """
+    paces = {} if paces is None else paces
+    threads, where = threads_of(jobs), pick_device(device)
+    whole, left, begun = [], [], 0
+    for work in wanted:
+        key = work.paper, work.variant, work.dataset, work.profile
+        if key not in paces:
+            paces[key] = _stored_pace(work, runs, where, threads) or _timed_pace(work, data_root, where, threads)
+        step, reading = paces[key]
+        over = read_run(work, runs) is not None
+        done = 0 if over else _steps_done(work, runs)
+        begun += done > 0
+        whole.append(step * work.recipe.steps + reading)
+        left.append(0.0 if over else step * (work.recipe.steps - done) + reading)
+    stored = sum(seconds == 0 for seconds in left)
+    return Forecast(stored, begun, _together(left, jobs), _together(whole, jobs))
+
+
+def clock(seconds: float) -> str:
+    """A duration as people say it."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _stored_pace(work: Work, runs: str | Path, device: torch.device, threads: int) -> tuple[float, float] | None:
+    """Seconds a step and of reading, from a run of the same network from whichever seed on this device."""
+    here = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    others = (replace(work, seed=seed, half=half) for seed in range(10) for half in (False, True))
+    for other in others:
+        stored = read_run(other, runs)
+        if stored is not None and (stored["device"], stored["threads"]) == (here, threads):
+            return stored["seconds"] / other.recipe.steps, stored["reading"]
+    return None
+
+
+def _timed_pace(work: Work, data_root: str | Path | None, device: torch.device, threads: int) -> tuple[float, float]:
+    """The same from a few steps of training; reading a person costs at most what a person costs in training."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        dataset = open_dataset(work.dataset, "train", data_root, work.plan["size"], device)
+        recipe = replace(work.recipe, steps=6, minutes=0.25, log_every=1)
+        rows = _train(work, recipe, dataset, None).history["training"]
+    finally:
+        torch.set_num_threads(before)
+    first, last = rows[0], rows[-1]
+    # The first step is slow, and it is all there is where it took the quarter of a minute.
+    step = (last["seconds"] - first["seconds"]) / (len(rows) - 1) if len(rows) > 1 else first["seconds"]
+    people = work.plan["test_images"] or 3000
+    return step, step * people / recipe.batch_size
+
+
+def _steps_done(work: Work, runs: str | Path) -> int:
+    """How far a run is that was begun."""
+    folder = run_folder(work, runs)
+    if _is_trained(work, folder):
+        return work.recipe.steps
+    if not (folder / STATE).is_file():
+        return 0
+    return torch.load(folder / STATE, map_location="cpu", weights_only=True)["run"]["step"]
+
+
+def _together(durations: list[float], jobs: int) -> float:
+    """How long all take, `jobs` at a time, each started when one before it is over."""
+    ends = [0.0] * jobs
+    for seconds in durations:
+        heapq.heapreplace(ends, ends[0] + seconds)
+    return max(ends)
