@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import math
 import textwrap
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
@@ -22,7 +21,8 @@ from pathlib import Path
 from posebook.checkpoint import replacing
 from posebook.claims import PAPERS, claims_of
 from posebook.datasets import open_dataset
-from posebook.ledger_runs import RUNS, Work, clock, forecast, read_run, train_all, train_run, works
+from posebook.forecast import forecast
+from posebook.ledger_runs import RUNS, Work, clock, read_run, train_all, train_run, works
 from posebook.paths import RESULTS
 
 # What was read off the networks of one seed: numbers by name, by variant.
@@ -30,7 +30,8 @@ Readings = dict[str, dict[str, float]]
 
 HOLDS, FAILS, UNDECIDED, ABSENT = "holds", "does not hold", "undecided", "not measurable here"
 
-# A run is long enough when the second half of its steps gained less than this.
+# A run is long enough when the second half of its steps gained less than this; and when it is beyond the mean pose,
+# for a network that has not begun to learn gains nothing either.
 GAIN_LIMIT = 0.05
 
 
@@ -140,28 +141,20 @@ def measure(
     todo = [claim for claim in claims if found[claim.id] is None]
     if len(todo) < len(claims):
         say(f"{len(claims) - len(todo)} of {len(claims)} claims are measured already, in {results}")
-    reasons = {}
-    for claim in todo:
-        if reason := _closed(wanted[claim.id][0], data_root):
-            reasons[claim.id] = reason
-    todo = [claim for claim in todo if claim.id not in reasons]
-    missing = list(dict.fromkeys(work for claim in todo for work in wanted[claim.id]))
+    reasons = {paper: _closed(paper, dataset, profile, data_root) for paper in {claim.paper for claim in todo}}
+    todo = [claim for claim in todo if reasons[claim.paper] is None]
+    # Seed by seed, so that a ledger that was stopped has whole ones.
+    missing = sorted({work: None for claim in todo for work in wanted[claim.id]}, key=lambda work: work.seed)
     if any(read_run(work, runs) is None for work in missing):
         _announce(missing, runs, data_root, device, jobs, say)
         train_all(missing, runs, data_root, device, jobs, say)
     for claim in todo:
         found[claim.id] = _measure(claim, wanted[claim.id], seeds, runs, data_root, device)
         _append(claim, found[claim.id], results, Path(runs))
-    return [row(claim, found[claim.id], dataset, profile, reasons.get(claim.id)) for claim in claims]
+    return [row(claim, found[claim.id], dataset, profile, reasons.get(claim.paper)) for claim in claims]
 
 
-def row(
-    claim: Claim,
-    measurement: dict | None,
-    dataset: str,
-    profile: str,
-    reason: str | None = None,
-) -> dict:
+def row(claim: Claim, measurement: dict | None, dataset: str, profile: str, reason: str | None = None) -> dict:
     """A claim and what was measured, as one JSON object; without a measurement, the reason for that."""
     if measurement is not None:
         # The rule is the code's of today.
@@ -209,19 +202,24 @@ def _length_note(rows: list[dict]) -> str:
     measured = {(r["paper"], r["dataset"], r["profile"]): r["length"] for r in rows if "length" in r}
     if not measured:
         return ""
-    lines = [f"A run is long enough when the second half of its steps gained less than {100 * GAIN_LIMIT:g} points:"]
+    limit = f"{100 * GAIN_LIMIT:g} points"
+    lines = [
+        f"A run is long enough when the second half of its steps gains less than {limit} and it beats the mean pose:"
+    ]
     for (paper, dataset, profile), length in measured.items():
-        fine = length["gain"] < length["limit"]
+        fine = length["gain"] < length["limit"] and length["reached"] > length["floor"]
         judged = "long enough" if fine else "WARNING, too short: verdicts may change with longer runs"
-        lines.append(f"  {paper}, {dataset}, {profile}: {_points(length['gain'])} points; {judged}")
+        reached, floor = (f"{100 * length[name]:.1f}" for name in ("reached", "floor"))
+        numbers = f"{_points(length['gain'])} points, to {reached}; mean pose {floor}"
+        lines.append(f"  {paper}, {dataset}, {profile}: {numbers}; {judged}")
     return "\n".join(lines)
 
 
-def _closed(work: Work, data_root: str | Path | None) -> str | None:
-    """Why a run's set cannot be opened here; None where it can."""
+def _closed(paper: str, dataset: str, profile: str, data_root: str | Path | None) -> str | None:
+    """Why a set cannot be opened here; None where it can."""
     try:
         for split in ("train", "test"):
-            open_dataset(work.dataset, split, data_root, work.plan["size"])
+            open_dataset(dataset, split, data_root, claims_of(paper).PROFILES[profile]["size"])
     except (ValueError, OSError) as error:
         return str(error)
     return None
@@ -252,21 +250,26 @@ def _measure(
     claim: Claim, wanted: list[Work], seeds: int, runs: str | Path, data_root: str | Path | None, device: str
 ) -> dict:
     """A claim measured on its runs, all of which are there."""
-    base, reading = claims_of(claim.paper).GAIN
+    base, reading, floor = claims_of(claim.paper).LENGTH
     stored = {work: read_run(work, runs) for work in wanted}
 
-    def numbers() -> tuple[list[float], list[dict[str, float]], float]:
+    def numbers() -> tuple[list[float], list[dict[str, float]], dict[str, float]]:
         tables = [
             {w.variant: stored[w]["readings"] for w in wanted if w.seed == seed and not w.half} for seed in range(seeds)
         ]
-        full, half = (stored[w]["readings"][reading] for w in wanted if w.variant == base and w.seed == 0)
-        return [claim.measure(table) for table in tables], [claim.details(table) for table in tables], full - half
+        full, half = (stored[w]["readings"] for w in wanted if w.variant == base and w.seed == 0)
+        length = {"gain": full[reading] - half[reading], "limit": GAIN_LIMIT, "reached": full[reading]}
+        length["floor"] = full[floor]
+        return [claim.measure(table) for table in tables], [claim.details(table) for table in tables], length
 
     try:
-        values, details, gain = numbers()
+        values, details, length = numbers()
     except KeyError:  # readings that were taken before the claim asked for that one
         stored = {work: train_run(work, runs, data_root, device, again=True) for work in wanted}
-        values, details, gain = numbers()
+        try:
+            values, details, length = numbers()
+        except KeyError as error:
+            raise ValueError(f"{claim.id}: {error} cannot be read off the networks on {wanted[0].dataset}") from error
     mean, ci95 = interval(values)
     first, plan = wanted[0], wanted[0].plan
     name, settings = first.network
@@ -280,7 +283,7 @@ def _measure(
         "verdict": verdict(ci95, claim.bound),
         "bound": claim.bound,
         "details": {key: [some[key] for some in details] for key in details[0]},
-        "length": {"gain": gain, "limit": GAIN_LIMIT},
+        "length": length,
         "device": ", ".join(sorted({run["device"] for run in stored.values()})),
         "threads": sorted({run["threads"] for run in stored.values()}),
         "versions": stored[first]["versions"],

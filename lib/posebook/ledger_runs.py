@@ -9,13 +9,13 @@ the same runs: each waits for the run that another one is at.
 from __future__ import annotations
 
 import hashlib
-import heapq
 import json
-import platform
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -150,12 +150,9 @@ def train_run(
     Raises:
         ValueError, OSError: as `open_dataset` and `train` do.
     """
-    from filelock import FileLock
-
     folder = run_folder(work, runs)
     folder.mkdir(parents=True, exist_ok=True)
-    # The system lets go of the lock when its process ends, however that comes about.
-    with FileLock(folder / "lock"):
+    with _alone(work, folder):
         stored = None if again else read_run(work, runs)
         if stored is not None:
             return stored
@@ -164,8 +161,8 @@ def train_run(
             split: open_dataset(work.dataset, split, data_root, plan["size"], where, seed)
             for split, seed in (("train", work.seed), ("test", 0))
         }
-        if not _is_trained(work, folder):
-            _train(work, work.recipe, sets["train"], folder, progress, callback)
+        if not is_trained(work, folder):
+            train_work(work, work.recipe, sets["train"], folder, progress, callback)
         network, about = load_weights(folder / "last", where)
         begin = time.monotonic()
         readings = claims_of(work.paper).readings(network, sets["test"], plan["test_images"], sets["train"])
@@ -183,13 +180,25 @@ def train_run(
     return result
 
 
-def _is_trained(work: Work, folder: Path) -> bool:
+def _alone(work: Work, folder: Path) -> AbstractContextManager:
+    """A context that one process at a time is in. The system ends it with its process, however that comes about."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / "lock")
+    try:
+        return lock.acquire(blocking=False)
+    except Timeout:
+        print(f"Another process is at {work} ({folder}): waiting for it", file=sys.stderr, flush=True)
+        return lock.acquire()
+
+
+def is_trained(work: Work, folder: Path) -> bool:
     """Whether the folder's weights are those of the run's end."""
     path = folder / "last.safetensors"
     return path.is_file() and read_record(path)["training"]["steps"] >= work.recipe.steps
 
 
-def _train(
+def train_work(
     work: Work,
     recipe: Recipe,
     dataset: Dataset,
@@ -197,6 +206,7 @@ def _train(
     progress: bool = False,
     callback: Callable[[Run], None] | None = None,
 ) -> Run:
+    """Train a run's network by a recipe, in a folder that it goes on from where there is one."""
     plan, (name, settings) = work.plan, work.network
     torch.manual_seed(work.seed)
     return train(
@@ -216,8 +226,6 @@ def _train(
 def works(paper: str, dataset: str, profile: str, seeds: int, variants: Iterable[str] | None = None) -> list[Work]:
     """The runs that claims need: these variants (None: all of the paper's) from every seed, and one of half length.
 
-    Seeds come one after the other, so that a ledger that was stopped has whole ones.
-
     Raises:
         ValueError: an unknown paper or profile, or a set that runs are not made on.
     """
@@ -226,7 +234,7 @@ def works(paper: str, dataset: str, profile: str, seeds: int, variants: Iterable
         raise ValueError(f"the claims of {paper} have no profile '{profile}'; they have {', '.join(module.PROFILES)}")
     if dataset not in SKELETONS:
         raise ValueError(f"claims are measured on {', '.join(SKELETONS)}; there is no '{dataset}'")
-    base = module.GAIN[0]
+    base = module.LENGTH[0]
     variants = list(module.VARIANTS) if variants is None else list(variants)
     wanted = [Work(paper, base, dataset, profile, 0), Work(paper, base, dataset, profile, 0, half=True)]
     wanted += [Work(paper, variant, dataset, profile, seed) for seed in range(seeds) for variant in variants]
@@ -272,10 +280,13 @@ def train_all(
 def _train_elsewhere(work: Work, runs: str | Path, data_root: str | Path | None, device: str, threads: int) -> Work:
     """`train_run` in a process of its own, which tells of every tenth of its steps in a line."""
     torch.set_num_threads(threads)
-    steps, told = work.recipe.steps, -1
+    steps, told, parent = work.recipe.steps, -1, os.getppid()
 
     def tell(run: Run) -> None:
         nonlocal told
+        # Who kills the command means its runs as well, and an exception would have this process take the next one.
+        if os.getppid() != parent:
+            os._exit(1)
         if 10 * run.step // steps > told:
             told = 10 * run.step // steps
             left = clock(run.seconds / run.step * (steps - run.step))
@@ -285,102 +296,9 @@ def _train_elsewhere(work: Work, runs: str | Path, data_root: str | Path | None,
     return work
 
 
-@dataclass(frozen=True)
-class Forecast:
-    """How long runs take.
-
-    Attributes:
-        stored: how many are over.
-        begun: how many are neither over nor to be started.
-        left: seconds until all are over.
-        whole: seconds that all take from nothing.
-    """
-
-    stored: int
-    begun: int
-    left: float
-    whole: float
-
-
-def forecast(
-    wanted: list[Work],
-    runs: str | Path = RUNS,
-    data_root: str | Path | None = None,
-    device: str = "auto",
-    jobs: int = 1,
-    paces: dict[tuple, tuple[float, float]] | None = None,
-) -> Forecast:
-    """How long runs will take here: by what stored ones of the same network took, else by a few timed steps.
-
-    Args:
-        paces: what was found out is kept here, for the next call.
-    """
-    paces = {} if paces is None else paces
-    threads, where = threads_of(jobs), pick_device(device)
-    whole, left, begun = [], [], 0
-    for work in wanted:
-        key = work.paper, work.variant, work.dataset, work.profile
-        if key not in paces:
-            paces[key] = _stored_pace(work, runs, where, threads) or _timed_pace(work, data_root, where, threads)
-        step, reading = paces[key]
-        over = read_run(work, runs) is not None
-        done = 0 if over else _steps_done(work, runs)
-        begun += done > 0
-        whole.append(step * work.recipe.steps + reading)
-        left.append(0.0 if over else step * (work.recipe.steps - done) + reading)
-    stored = sum(seconds == 0 for seconds in left)
-    return Forecast(stored, begun, _together(left, jobs), _together(whole, jobs))
-
-
-def clock(seconds: float) -> str:
+def clock(seconds: int | float) -> str:
     """A duration as people say it."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _stored_pace(work: Work, runs: str | Path, device: torch.device, threads: int) -> tuple[float, float] | None:
-    """Seconds a step and of reading, from a run of the same network from whichever seed on this device."""
-    here = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    others = (replace(work, seed=seed, half=half) for seed in range(10) for half in (False, True))
-    for other in others:
-        stored = read_run(other, runs)
-        if stored is not None and (stored["device"], stored["threads"]) == (here, threads):
-            return stored["seconds"] / other.recipe.steps, stored["reading"]
-    return None
-
-
-def _timed_pace(work: Work, data_root: str | Path | None, device: torch.device, threads: int) -> tuple[float, float]:
-    """The same from a few steps of training; reading a person costs at most what a person costs in training."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        dataset = open_dataset(work.dataset, "train", data_root, work.plan["size"], device)
-        recipe = replace(work.recipe, steps=6, minutes=0.25, log_every=1)
-        rows = _train(work, recipe, dataset, None).history["training"]
-    finally:
-        torch.set_num_threads(before)
-    first, last = rows[0], rows[-1]
-    # The first step is slow, and it is all there is where it took the quarter of a minute.
-    step = (last["seconds"] - first["seconds"]) / (len(rows) - 1) if len(rows) > 1 else first["seconds"]
-    people = work.plan["test_images"] or 3000
-    return step, step * people / recipe.batch_size
-
-
-def _steps_done(work: Work, runs: str | Path) -> int:
-    """How far a run is that was begun."""
-    folder = run_folder(work, runs)
-    if _is_trained(work, folder):
-        return work.recipe.steps
-    if not (folder / STATE).is_file():
-        return 0
-    return torch.load(folder / STATE, map_location="cpu", weights_only=True)["run"]["step"]
-
-
-def _together(durations: list[float], jobs: int) -> float:
-    """How long all take, `jobs` at a time, each started when one before it is over."""
-    ends = [0.0] * jobs
-    for seconds in durations:
-        heapq.heapreplace(ends, ends[0] + seconds)
-    return max(ends)

@@ -50,6 +50,8 @@ def presence_cross_entropy(logits: Float[Tensor, "b j"], presence: Shaped[Tensor
 
     From logits, where the logarithm of a probability near 0 would not be a number.
 
+    Open: in a set where absent means that nobody annotated the joint, as in LSPET, this learns who annotated what.
+
     Args:
         presence: a joint is in the image where this is not 0, occluded or visible.
     """

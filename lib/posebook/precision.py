@@ -70,7 +70,8 @@ def in_float32(device: torch.device | str) -> AbstractContextManager:
     """A context without autocast, for the few operations that bfloat16's eight bits are too few for."""
     kind = torch.device(device).type
     # Shapes alone, as on the meta device, have no precision.
-    return nullcontext() if kind == "meta" else torch.autocast(kind, enabled=False)
+    on = kind != "meta" and torch.is_autocast_enabled(kind)
+    return torch.autocast(kind, enabled=False) if on else nullcontext()
 
 
 def channels_last(what: TensorOrModule) -> TensorOrModule:

@@ -74,7 +74,50 @@ _HOURGLASS = {
     },
 }  # fmt: skip
 
-PROFILES = {"hourglass": _HOURGLASS}
+# Luvizon et al. (2017), Sec. 4.1: turned by up to 40 degrees, scaled by 0.7 to 1.3. Open: mirror images and colours are
+# not in the text, and usual.
+_LUVIZON = Augmentation(scale=0.3, rotation=40, shift=0.05, flip=0.5, brightness=0.2, contrast=0.2, saturation=0.2)
+
+_SOFT_ARGMAX = {
+    "quick": {
+        "size": 64,
+        "settings": {"blocks": 2, "features": 72},
+        "recipe": {
+            "minutes": 0.35, "batch_size": 16, "learning_rate": 4e-3, "clip": 5.0, "log_every": 5,
+            "validation_images": 64,
+        },
+        "test_images": 100,
+        "optimizer": _ADAM,
+        "schedule": one_cycle(0.1),
+        "augmentation": _LUVIZON,
+    },
+    "study": {
+        "size": 96,
+        "settings": {"blocks": 2, "features": 144},
+        "recipe": {
+            "minutes": 9.0, "batch_size": 16, "learning_rate": 4e-3, "clip": 5.0, "validate_every": 1000,
+            "validation_images": 200,
+        },
+        "optimizer": _ADAM,
+        "schedule": one_cycle(0.1),
+        "augmentation": _LUVIZON,
+    },
+    # Sec. 4.1: RMSProp from 1e-3, batches of 16, 120 epochs of MPII's 22,246 people.
+    # Departs: the rate falls by 0.4 at fixed places, as the paper's plateaus are not known before a run.
+    "paper": {
+        "size": 256,
+        "settings": {"blocks": 8, "features": 576},
+        "recipe": {
+            "steps": 120 * 22246 // 16, "batch_size": 16, "learning_rate": 1e-3, "log_every": 50,
+            "validate_every": 5000, "validation_images": 3000, "save_seconds": 300,
+        },
+        "optimizer": partial(torch.optim.RMSprop, alpha=0.9),
+        "schedule": milestones((60 / 120, 80 / 120, 95 / 120, 105 / 120, 112 / 120), by=0.4),
+        "augmentation": _LUVIZON,
+    },
+}  # fmt: skip
+
+PROFILES = {"hourglass": _HOURGLASS, "soft_argmax": _SOFT_ARGMAX, "soft_argmax_detection": _SOFT_ARGMAX}
 
 
 def profile_of(model: str, profile: str) -> dict:

@@ -2,7 +2,7 @@
 
 Each has `PROFILES`, how its networks are trained; `VARIANTS`, the networks that its claims compare, by name, each a
 network of `posebook.models` with settings over the profile's; `readings`, the numbers that are read off a trained
-network; `GAIN`, the variant and the reading that tell whether runs are long enough; and `CLAIMS`.
+network; `LENGTH`, the variant and the readings that tell whether runs are long enough; and `CLAIMS`.
 """
 
 from __future__ import annotations

@@ -5,10 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import FunctionCtx
 
 from posebook.coordinates import pixel_centres
 from posebook.precision import in_float32
@@ -81,7 +80,7 @@ class _Place(torch.autograd.Function):
     torch's own would come to the same in twice the time: the gradient of the product with the places is as large as
     the maps, and the softmax's goes over it three times. Here the gradient is written once and multiplied once.
 
-    It cannot be differentiated twice, nor go through torch.func: torch raises an error of its own for either.
+    It cannot be differentiated twice, nor go through torch.func, for which torch has an error of its own.
     """
 
     @staticmethod
@@ -89,42 +88,49 @@ class _Place(torch.autograd.Function):
         ctx: FunctionCtx, maps: Float[Tensor, "*b h w"], temperature: int | float, ramps: str
     ) -> Float[Tensor, "*b 2"]:
         height, width = maps.shape[-2:]
-        x, y, places = _places(height, width, ramps, maps.device, maps.dtype)
+        across, down, x, y = _ramps(height, width, ramps, maps.device, maps.dtype)
         softmax = _softmax(maps, temperature)  # (..., h w)
-        # With the places in rows a linear layer is several times faster than a product with them in columns.
-        expected = F.linear(softmax, places)  # (..., 2)
+        # Two products with a vector are several times faster than one with a matrix of two columns.
+        expected = torch.stack([softmax @ x, softmax @ y], -1)  # (..., 2)
         # A copy, so that whoever gets the place may change it in place.
         ctx.save_for_backward(softmax, expected.clone())
-        ctx.x, ctx.y, ctx.temperature = x, y, temperature
+        ctx.across, ctx.down, ctx.temperature = across, down, temperature
         return expected
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: FunctionCtx, gradient: Float[Tensor, "*b 2"]) -> tuple[Float[Tensor, "*b h w"], None, None]:
+        # Grad mode is on where the gradient shall have one too; torch's once_differentiable may miss that.
+        if torch.is_grad_enabled():
+            raise RuntimeError("soft_argmax has no second derivative: take the sums over spatial_softmax yourself")
         softmax, expected = ctx.saved_tensors
-        gradient = gradient / ctx.temperature
-        across = gradient[..., :1] * (ctx.x - expected[..., :1])  # (..., w)
-        down = gradient[..., 1:] * (ctx.y - expected[..., 1:])  # (..., h)
+        gradient = _divided(gradient, ctx.temperature)
+        across = gradient[..., :1] * (ctx.across - expected[..., :1])  # (..., w)
+        down = gradient[..., 1:] * (ctx.down - expected[..., 1:])  # (..., h)
         both = across[..., None, :] + down[..., None]  # (..., h, w)
         return both.mul_(softmax.view(both.shape)), None, None
 
 
 @lru_cache(maxsize=32)
-def _places(
-    height: int, width: int, ramps: str, device: torch.device, dtype: torch.dtype
-) -> tuple[Float[Tensor, " w"], Float[Tensor, " h"], Float[Tensor, "2 hw"]]:
-    """The ramps in x and in y, and the place (x, y) of every cell. On small maps making them takes a fifth of the time.
+def _ramps(
+    height: int, width: int, kind: str, device: torch.device, dtype: torch.dtype
+) -> tuple[Float[Tensor, " w"], Float[Tensor, " h"], Float[Tensor, " hw"], Float[Tensor, " hw"]]:
+    """The ramp along a row, the one along a column, and the x and the y of every cell, flat.
 
-    Never as inference tensors: what prediction leaves here, training may find.
+    Kept, since on small maps making them takes a fifth of the time; and never as inference tensors, since training may
+    find here what prediction left.
     """
     with torch.inference_mode(False):
-        x, y = ramp(width, ramps, device, dtype), ramp(height, ramps, device, dtype)
-        return x, y, torch.stack([x.repeat(height), y.repeat_interleave(width)])
+        across, down = ramp(width, kind, device, dtype), ramp(height, kind, device, dtype)
+        return across, down, across.repeat(height), down.repeat_interleave(width)
 
 
 def _softmax(maps: Float[Tensor, "*b h w"], temperature: int | float) -> Float[Tensor, "*b hw"]:
-    logits = maps.flatten(-2)
-    return torch.softmax(logits if temperature == 1 else logits / temperature, -1)
+    return torch.softmax(_divided(maps.flatten(-2), temperature), -1)
+
+
+def _divided(values: Float[Tensor, "*b"], temperature: int | float) -> Float[Tensor, "*b"]:
+    """Values by temperature, without a pass over them where it is 1."""
+    return values if temperature == 1 else values / temperature
 
 
 def _check_temperature(temperature: int | float) -> None:

@@ -1,4 +1,5 @@
-"""Luvizon, Tabia, Picard: *Human Pose Regression by Combining Indirect Part Detection and Contextual Information*, 2017.
+"""Luvizon, Tabia, Picard, 2017:
+*Human Pose Regression by Combining Indirect Part Detection and Contextual Information*.
 
 `SoftArgmax` is the paper's network; `SoftArgmaxDetection` has the same layers, trained by heat maps as detection
 networks are: what the paper's claims are measured against.
@@ -41,7 +42,7 @@ class SoftArgmax(nn.Module):
         alpha: part of the part-based maps in a joint's place, eq. (6). Without context it is 1, whatever is given.
         presence_weight: of the cross-entropy of eq. (8) in the loss.
             Open: not in the text; 0.01 keeps it below the coordinates' loss.
-        ramps: as in `layers.soft_argmax.ramp`.
+        ramps: as in `layers.soft_argmax.ramp`. Departs: eq. (3) has "paper"; the middle of a cell is its centre.
 
     Raises:
         ValueError: a setting out of its range.
@@ -78,7 +79,7 @@ class SoftArgmax(nn.Module):
         self.stem = Stem(features, kernel)
         self.blocks = nn.ModuleList(PredictionBlock(features, joints * (1 + context), kernel) for _ in range(blocks))
 
-    def forward(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b blocks joints 1+context cells cells"]:
+    def forward(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b blocks joints maps cells cells"]:
         """Logits of every block's maps, an eighth of the input's side; the first of a joint's is its part-based map."""
         maps = _maps(self.stem, self.blocks, images)  # (b, blocks, joints (1 + context), s / 8, s / 8)
         return maps.unflatten(2, (self.joints, 1 + self.context))
@@ -95,7 +96,7 @@ class SoftArgmax(nn.Module):
     def loss(
         self, outputs: Float[Tensor, "b blocks joints maps cells cells"], batch: Sample
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Eqs. (7) and (8) after every block, summed."""
+        """Eqs. (7) and (8) after every block, summed. Context maps' probabilities learn through eq. (6) alone."""
         places, logits = self.regress(outputs)  # (b, blocks, joints, 2), (b, blocks, joints)
         target = batch.joints / self.settings["size"]
         terms = {}
@@ -191,7 +192,7 @@ def aggregate(
 class Stem(nn.Module):
     """From pixels to features at an eighth of the resolution (Fig. 3a), after Inception-v4's stem.
 
-    Widths are the authors'; at other features than 576 all of them shrink or grow alike.
+    Open: widths are not in the text, these are the authors'. At other features than 576 all shrink or grow alike.
     """
 
     def __init__(self, features: int, kernel: int = 5) -> None:
@@ -244,7 +245,10 @@ class BlockA(nn.Module):
 
 
 class BlockB(nn.Module):
-    """From features to maps, and back for the next block (Fig. 4): input, features and maps again are added."""
+    """From features to maps, and back for the next block (Fig. 4): input, features and maps again are added.
+
+    Open: the figure shows no activations; here a ReLU stands before each 1x1 convolution, as in a separable one.
+    """
 
     def __init__(self, features: int, maps: int, kernel: int = 5) -> None:
         super().__init__()
