@@ -86,6 +86,14 @@ def installed() -> list[str]:
     return [name for name in BASELINES if name not in missing]
 
 
+def agree(way: Callable, as_fraction: Callable, maps: Tensor, gradient: Tensor) -> None:
+    """AssertionError where a baseline gives another place, or another gradient of it."""
+    ours, theirs = soft_argmax(maps), as_fraction(way(maps), maps.shape[-1])
+    torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=0)
+    slopes = (torch.autograd.grad(places, maps, gradient)[0] for places in (theirs, ours))
+    torch.testing.assert_close(*slopes, atol=1e-6, rtol=1e-3)
+
+
 def measure() -> list[dict]:
     """Maps a second forward and backward, in turns, and memory; checks first that all agree."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -95,13 +103,8 @@ def measure() -> list[dict]:
         maps = torch.randn(PEOPLE, JOINTS, side, side, device=device, requires_grad=True)
         gradient = torch.randn(PEOPLE, JOINTS, 2, device=device)
         ways = {"ours": soft_argmax} | {name: BASELINES[name][0] for name in names}
-        ours = soft_argmax(maps)
-        (slope,) = torch.autograd.grad(ours, maps, gradient)
         for name in names:
-            way, as_fraction = BASELINES[name]
-            theirs = as_fraction(way(maps), side)
-            torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=0)
-            torch.testing.assert_close(torch.autograd.grad(theirs, maps, gradient)[0], slope, atol=1e-6, rtol=1e-3)
+            agree(*BASELINES[name], maps, gradient)
 
         def step(way: Callable, maps: Tensor = maps, gradient: Tensor = gradient) -> Callable[[], object]:
             return lambda: torch.autograd.grad(way(maps), maps, gradient)

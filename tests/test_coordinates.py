@@ -157,6 +157,18 @@ def test_a_peak_at_the_border_stays_inside(offset):
     assert peak == 0
 
 
+@pytest.mark.parametrize("offset", ["none", "quarter", "parabola"])
+def test_a_codec_reads_by_its_own_offset_unless_told_otherwise(offset):
+    codec, plain = HeatmapCodec(size=64, offset=offset), HeatmapCodec(size=64)
+    maps = plain.encode(torch.tensor([[[30.7, 21.2]]]), torch.tensor([[2]]))
+    assert torch.equal(codec.decode(maps)[0], plain.decode(maps, offset)[0])
+    for other in ("none", "quarter", "parabola"):
+        assert torch.equal(codec.decode(maps, other)[0], plain.decode(maps, other)[0])
+    assert (offset == "quarter") == torch.equal(codec.decode(maps)[0], plain.decode(maps)[0])
+
+
 def test_unknown_offset_is_named():
     with pytest.raises(ValueError, match="not 'half'"):
         HeatmapCodec(size=32).decode(torch.zeros(1, 1, 8, 8), "half")
+    with pytest.raises(ValueError, match="offset must be 'none', 'quarter' or 'parabola', not 'half'"):
+        HeatmapCodec(size=32, offset="half")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from posebook.precision import autocast, channels_last, has_bf16, use_bf16
+from posebook.precision import autocast, channels_last, has_bf16, in_float32, use_bf16
 
 CPUINFO = Path("/proc/cpuinfo")
 
@@ -63,6 +63,27 @@ def test_autocast_decides_what_a_convolution_runs_in(bf16, dtype):
     with autocast(torch.device("cpu"), bf16):
         assert convolution(torch.zeros(1, 3, 2, 2)).dtype == dtype
     assert convolution.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("device", ["cpu", torch.device("cpu")])
+@pytest.mark.parametrize("bf16", [True, False])
+def test_a_few_operations_stay_in_float32_and_the_rest_goes_on_as_before(device, bf16):
+    x = torch.rand(4, 4)
+    with autocast("cpu", bf16):
+        before = x @ x
+        with in_float32(device):
+            exact = x @ x
+            with autocast("cpu", True):
+                inner = x @ x
+        after = x @ x
+    outside = torch.bfloat16 if bf16 else torch.float32
+    assert (before.dtype, exact.dtype, inner.dtype, after.dtype) == (outside, torch.float32, torch.bfloat16, outside)
+    assert torch.equal(exact, x @ x)
+
+
+def test_shapes_alone_have_no_precision():
+    with in_float32("meta"):
+        assert (torch.ones(2, 2, device="meta") @ torch.ones(2, 2, device="meta")).dtype == torch.float32
 
 
 def test_channels_last_moves_nothing_but_memory():

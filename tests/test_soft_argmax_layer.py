@@ -116,7 +116,8 @@ def test_ramps_differ_by_half_a_cell():
     torch.testing.assert_close(official - centres, torch.linspace(-0.5, 0.5, count, dtype=torch.float64) / count)
     # So the places do, wherever the mass lies: all of them are linear in the cell.
     maps = logits(3, count, count)
-    torch.testing.assert_close(soft_argmax(maps, ramps="paper") - soft_argmax(maps), torch.full((3, 2), 0.0625).double())
+    half = torch.full((3, 2), 0.5 / count, dtype=torch.float64)
+    torch.testing.assert_close(soft_argmax(maps, ramps="paper") - soft_argmax(maps), half)
     stretched = (soft_argmax(maps) * count - 0.5) / (count - 1)
     torch.testing.assert_close(soft_argmax(maps, ramps="official"), stretched)
 

@@ -330,7 +330,7 @@ def ledger(
     """
     import json
 
-    from posebook.ledger import RESULTS, RUNS, measure, render, select
+    from posebook.ledger import RESULTS, RUNS, draw_ledger, measure, render, select
 
     rows = measure(
         select(name for names in claims for name in names.split(",") if name),
@@ -342,10 +342,13 @@ def ledger(
         say=lambda text: click.echo(text, err=as_json),
         **options,
     )
-    for row in rows if as_json else ():
-        click.echo(json.dumps(row))
-    if not as_json:
-        click.echo(f"\n{render(rows)}")
+    if as_json:
+        for row in rows:
+            click.echo(json.dumps(row))
+        return
+    click.echo(f"\n{render(rows)}")
+    if picture := draw_ledger(results or RESULTS):
+        click.echo(f"\nA picture of everything measured: {picture}")
 
 
 def _numbers(text: str, option: str, form: str, count: int | None = None) -> tuple[float, ...]:

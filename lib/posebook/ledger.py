@@ -174,6 +174,19 @@ def read_rows(claims: list[Claim] | None = None, results: str | Path = RESULTS) 
     return list(newest.values())
 
 
+def draw_ledger(results: str | Path = RESULTS) -> Path | None:
+    """Draw everything that was ever measured into `ledger.png` in that folder; None where nothing was."""
+    from posebook.plotting import plot_claims
+
+    rows = read_rows(results=results)
+    if not rows:
+        return None
+    path = Path(results) / "ledger.png"
+    with replacing(path) as part:
+        plot_claims(rows, "Measured against the papers' claims").savefig(part, format="png", dpi=100)
+    return path
+
+
 def render(rows: list[dict]) -> str:
     """The table of the ledger in points (hundredths), and under it what the claims are and whether runs were long."""
     lines = [["claim", "on", "seeds", "paper", "here", "95 % interval", "holds above", "verdict"]]

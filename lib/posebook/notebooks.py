@@ -21,7 +21,7 @@ from posebook.paths import NOTEBOOKS
 PROFILES = ("quick", "study", "paper")
 
 # Parameters that name a place. They are made absolute, since a notebook does not run where the command was given.
-PLACES = ("data_root", "output_dir")
+PLACES = ("data_root", "output_dir", "weights")
 
 # Seconds for a kernel to come up: a cold disk or a busy machine takes more than papermill's minute.
 START_TIMEOUT = 180

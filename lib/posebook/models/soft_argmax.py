@@ -77,7 +77,7 @@ class SoftArgmax(nn.Module):
         self.joints, self.context = joints, context
         self.alpha, self.presence_weight, self.ramps = alpha if context else 1.0, presence_weight, ramps
         self.stem = Stem(features, kernel)
-        self.blocks = nn.ModuleList(PredictionBlock(features, joints * (1 + context), kernel) for _ in range(blocks))
+        self.blocks = prediction_blocks(blocks, features, joints * (1 + context), kernel)
 
     def forward(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b blocks joints maps cells cells"]:
         """Logits of every block's maps, an eighth of the input's side; the first of a joint's is its part-based map."""
@@ -89,7 +89,6 @@ class SoftArgmax(nn.Module):
     ) -> tuple[Float[Tensor, "*b joints 2"], Float[Tensor, "*b joints"]]:
         """The regression stage: each joint's place in [0, 1], eq. (6), and the logit of its presence (Sec. 3.2.2)."""
         places = soft_argmax(maps, ramps=self.ramps)  # (..., joints, 1 + context, 2)
-        # A maximum sends its gradient to one cell a map.
         logits = maps.flatten(-2).amax(-1)  # (..., joints, 1 + context)
         return aggregate(places, logits.sigmoid(), self.alpha), logits[..., 0]
 
@@ -144,7 +143,7 @@ class SoftArgmaxDetection(nn.Module):
             raise ValueError(f"soft_argmax_detection: sigma is {sigma!r}; give it in cells, above 0")
         self.codec = HeatmapCodec(size, STRIDE, sigma, offset)
         self.stem = Stem(features, kernel)
-        self.blocks = nn.ModuleList(PredictionBlock(features, joints, kernel) for _ in range(blocks))
+        self.blocks = prediction_blocks(blocks, features, joints, kernel)
 
     def forward(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b blocks joints cells cells"]:
         """Heat maps of every block, an eighth of the input's side."""
@@ -185,7 +184,8 @@ def aggregate(
     if context.shape[-2] == 0:
         return part
     weight = probability[..., 1:]
-    weight = weight / weight.sum(-1, keepdim=True).clamp_min(1e-6)  # (..., joints, context)
+    # So small that the weights add up to 1 wherever logits are above -40.
+    weight = weight / weight.sum(-1, keepdim=True).clamp_min(1e-18)  # (..., joints, context)
     return alpha * part + (1 - alpha) * (weight[..., None] * context).sum(-2)
 
 
@@ -248,32 +248,46 @@ class BlockB(nn.Module):
     """From features to maps, and back for the next block (Fig. 4): input, features and maps again are added.
 
     Open: the figure shows no activations; here a ReLU stands before each 1x1 convolution, as in a separable one.
+
+    Args:
+        last: no block follows, so nothing goes back: `forward` gives None in place of features.
     """
 
-    def __init__(self, features: int, maps: int, kernel: int = 5) -> None:
+    def __init__(self, features: int, maps: int, kernel: int = 5, last: bool = False) -> None:
         super().__init__()
         self.features = SeparableConv(features, features, kernel)
         self.to_maps = nn.Conv2d(features, maps, 1)
-        self.back = nn.Sequential(nn.Conv2d(maps, features, 1, bias=False), nn.BatchNorm2d(features))
+        if not last:
+            self.back = nn.Sequential(nn.Conv2d(maps, features, 1, bias=False), nn.BatchNorm2d(features))
+        self.last = last
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b maps h w"]]:
+    def forward(
+        self, x: Float[Tensor, "b c h w"]
+    ) -> tuple[Float[Tensor, "b c h w"] | None, Float[Tensor, "b maps h w"]]:
         y = self.features(x)  # (b, c, h, w)
         # Logits in float32: bfloat16 has eight bits, and a softmax of rounded logits is off by per cents.
         with in_float32(x.device):
             maps = self.to_maps(F.relu(y).float())  # (b, maps, h, w)
-        return x + y + self.back(F.relu(maps)), maps
+        return None if self.last else x + y + self.back(F.relu(maps)), maps
 
 
 class PredictionBlock(nn.Module):
-    """Block-A and Block-B: features in, features and maps out."""
+    """Block-A and Block-B: features in, features for the next block (None from the last one) and maps out."""
 
-    def __init__(self, features: int, maps: int, kernel: int = 5) -> None:
+    def __init__(self, features: int, maps: int, kernel: int = 5, last: bool = False) -> None:
         super().__init__()
         self.a = BlockA(features, kernel)
-        self.b = BlockB(features, maps, kernel)
+        self.b = BlockB(features, maps, kernel, last)
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b maps h w"]]:
+    def forward(
+        self, x: Float[Tensor, "b c h w"]
+    ) -> tuple[Float[Tensor, "b c h w"] | None, Float[Tensor, "b maps h w"]]:
         return self.b(self.a(x))
+
+
+def prediction_blocks(count: int, features: int, maps: int, kernel: int) -> nn.ModuleList:
+    """K prediction blocks."""
+    return nn.ModuleList(PredictionBlock(features, maps, kernel, number == count - 1) for number in range(count))
 
 
 def _maps(stem: nn.Module, blocks: nn.ModuleList, images: Tensor) -> Float[Tensor, "b blocks maps cells cells"]:
