@@ -63,3 +63,9 @@ def test_without_gradients_it_is_a_convolution():
     with torch.no_grad():
         assert layer(torch.randn(1, 4, 8, 8)).grad_fn is None
     assert sum(p.numel() for p in layer.parameters()) == 4 * 25
+
+
+def test_a_second_derivative_is_refused_rather_than_wrong():
+    layer, x = DepthwiseConv(4, 5), torch.randn(1, 4, 8, 8, requires_grad=True)
+    with pytest.raises(RuntimeError, match="DepthwiseConv has no second derivative"):
+        torch.autograd.grad(layer(x).sum(), x, create_graph=True)

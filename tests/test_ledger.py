@@ -11,8 +11,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 from filelock import FileLock
+from toy import Squares
 
-from posebook import ledger_runs
+from posebook import ledger, ledger_runs
 from posebook.augment import Augmentation
 from posebook.checkpoint import STATE
 from posebook.claims import PAPERS, claims_of, soft_argmax
@@ -20,8 +21,8 @@ from posebook.cli import main
 from posebook.coordinates import HeatmapCodec
 from posebook.datasets import open_dataset
 from posebook.forecast import forecast
-from posebook.ledger import interval, measure, read_rows, render, select, verdict
-from posebook.ledger_runs import Work, clock, read_run, run_folder, train_all, train_run, works
+from posebook.ledger import GAIN_LIMIT, interval, measure, read_rows, render, select, verdict
+from posebook.ledger_runs import Work, clock, read_run, run_folder, threads_of, train_all, train_run, works
 from posebook.metrics import pckh
 from posebook.models import create, model_settings
 
@@ -42,10 +43,16 @@ FIELDS = {
 
 @pytest.fixture
 def trained(monkeypatch) -> list[str]:
-    """A profile that trains in no time, and a list that grows with every network that is trained to be kept."""
+    """A profile that trains in no time, squares in place of figures, and a list of the networks trained to be kept."""
     monkeypatch.setitem(soft_argmax.PROFILES, "tiny", TINY)
-    few = soft_argmax.mean_pose
-    monkeypatch.setattr(soft_argmax, "mean_pose", lambda dataset: few(dataset, count=20))
+
+    def opened(name, split, root, size, device="cpu", seed=0):
+        if name != "figures":
+            return open_dataset(name, split, root, size, device, seed)
+        return Squares(split, size, None if split == "train" else 20, seed + (split == "test"))
+
+    for module in ("ledger", "ledger_runs", "forecast"):
+        monkeypatch.setattr(f"posebook.{module}.open_dataset", opened)
     kept = []
 
     def train(model, *arguments, **options):
@@ -291,21 +298,18 @@ def test_a_run_ends_with_the_command_that_started_it(tmp_path, monkeypatch, trai
     assert read_run(BASE, tmp_path) is None
 
 
-def test_several_at_a_time_do_not_disturb_each_other(tmp_path):
+def test_several_at_a_time_do_not_disturb_each_other(tmp_path, capfd):
     """Two processes want one run at once: it is trained by one, and the other gets what came of it."""
     work = replace(BASE, profile="quick", variant="one_block")
-    other = replace(work, seed=1)
     said: list[str] = []
-    train_all([work, work, other], tmp_path, device="cpu", jobs=2, say=said.append)
-    assert len(said) == 3
-    assert said[-1].startswith("3 of 3 runs are over: one_block, seed ")
-    assert read_run(work, tmp_path)["readings"] != read_run(other, tmp_path)["readings"]
-    alone = train_run(work, tmp_path, device="cpu", progress=False)
-    assert alone == read_run(work, tmp_path)
+    train_all([work, work], tmp_path, device="cpu", jobs=2, say=said.append)
+    assert said == [f"{number} of 2 runs are over: one_block, seed 0" for number in (1, 2)]
+    assert capfd.readouterr().err.count("one_block, seed 0: step 20 of 20") == 1
+    assert read_run(work, tmp_path)["threads"] == threads_of(2)
 
 
 def test_the_command_prints_an_object_a_row(tmp_path, trained):
-    command = ["ledger", "--claims", "soft_argmax_maps_emerge,soft_argmax_context", "--claims", "soft_argmax_blocks"]
+    command = ["ledger", "--claims", "soft_argmax_maps_emerge, soft_argmax_context", "--claims", "soft_argmax_blocks"]
     command += ["--profile", "tiny", "--seeds", "1", "--device", "cpu", "--results", str(tmp_path / "results")]
     done = CliRunner().invoke(main, [*command, "--runs", str(tmp_path / "runs"), "--json"])
     assert done.exit_code == 0, done.output
@@ -319,9 +323,25 @@ def test_the_command_prints_an_object_a_row(tmp_path, trained):
     assert table.exit_code == 0, table.output
     assert "3 of 3 claims are measured already" in table.output
     assert all(name in table.output for name in names)
-    # A network that has not learned anything is not one that has stopped learning.
-    assert "WARNING, too short" in table.output
+    assert "A run is long enough when" in table.output
     assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("gain", "reached", "judged"),
+    [
+        (0.04, 0.6, "long enough"),
+        (0.06, 0.6, "WARNING, too short"),
+        # A network that has not learned anything is not one that has stopped learning.
+        (0.01, 0.3, "WARNING, too short"),
+    ],
+)
+def test_a_run_is_long_enough_that_hardly_gains_and_beats_the_mean_pose(gain, reached, judged):
+    length = {"gain": gain, "limit": GAIN_LIMIT, "reached": reached, "floor": 0.3}
+    measured = {"dataset": "figures", "profile": "study", "seeds": [0, 1], "mean": 0.02, "ci95": [0.01, 0.03]}
+    *_, last = render([ledger.row(select()[0], measured | {"length": length}, "figures", "study")]).splitlines()
+    assert f"; {judged}" in last
+    assert f"{100 * gain:+.1f} points, to {100 * reached:.1f}; mean pose 30.0" in last
 
 
 def test_a_set_that_is_not_here_is_not_measured(tmp_path, trained):
@@ -342,7 +362,7 @@ def test_a_set_that_is_not_here_is_not_measured(tmp_path, trained):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--claims", "nothing"], "no claim or paper is called 'nothing'; there are soft_argmax, with"),
+        (["--claims", "nothing"], "no claim or paper is called 'nothing'; the papers are soft_argmax, the claims"),
         (["--profile", "huge"], "have no profile 'huge'; they have quick, study, paper"),
         (["--dataset", "coco"], "claims are measured on figures, mpii, lsp, lspet; there is no 'coco'"),
         (["--device", "abacus", "--profile", "quick"], "device 'abacus' cannot be used here"),

@@ -211,7 +211,7 @@ def test_importing_needs_no_matplotlib():
 
 
 def test_claims_have_a_line_each_with_their_verdict():
-    about = {"paper": "some", "place": "Sec. 1", "dataset": "figures", "bound": -0.02}
+    about = {"paper": "some", "place": "Sec. 1", "dataset": "figures", "profile": "study", "bound": -0.02}
     rows = [
         about | {"claim": "some_gain", "seeds": [0, 1], "values": [0.01, 0.03], "mean": 0.02, "ci95": [0.005, 0.035],
                  "verdict": "holds", "paper_value": 0.05},
@@ -223,7 +223,7 @@ def test_claims_have_a_line_each_with_their_verdict():
     first, second = figure.axes
     assert [text.get_text() for text in first.texts] == ["holds"]
     assert [text.get_text() for text in second.texts] == ["not measurable here", "there is no such set"]
-    assert first.get_yticklabels()[0].get_text().startswith("gain\nSec. 1")
+    assert first.get_yticklabels()[0].get_text() == "gain\nSec. 1\nfigures, study, 2 seeds"
     lines = [np.asarray(line.get_xdata(), float).round(9).tolist() for line in first.lines]
     assert lines == [[-2, -2], [0.5, 3.5], [2], [5]]
     assert first.collections[0].get_offsets()[:, 0].tolist() == [1, 3]

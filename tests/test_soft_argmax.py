@@ -75,11 +75,12 @@ def test_the_papers_network_has_its_number_of_parameters_and_is_described():
     with torch.device("meta"):
         model = create("soft_argmax")
     description = describe(model)
-    assert description["parameters"] == 15_464_736
+    assert description["parameters"] == 15_435_936
     shapes = {part["name"]: part["output"] for part in description["parts"]}
     assert list(shapes) == ["stem", *(f"blocks.{number}" for number in range(8))]
     assert shapes["stem"] == [1, 576, 32, 32]
-    assert shapes["blocks.7"] == [[1, 576, 32, 32], [1, 48, 32, 32]]
+    assert shapes["blocks.6"] == [[1, 576, 32, 32], [1, 48, 32, 32]]
+    assert shapes["blocks.7"] == [None, [1, 48, 32, 32]]
 
 
 def test_blocks_and_context_add_the_same_each_time():
@@ -88,9 +89,9 @@ def test_blocks_and_context_add_the_same_each_time():
 
     one, two, three = (parameters(blocks=blocks) for blocks in (1, 2, 3))
     assert three - two == two - one > 0
-    none, first, second = (parameters(context=context, blocks=1) for context in (0, 1, 2))
-    # A map more a joint: weights and bias to it, and weights back.
-    assert second - first == first - none == 4 * (36 + 1 + 36)
+    none, first, second = (parameters(context=context, blocks=2) for context in (0, 1, 2))
+    # A map more a joint: weights and bias to it from both blocks, and weights back from all but the last.
+    assert second - first == first - none == 4 * (2 * (36 + 1) + 36)
 
 
 def test_parts_keep_their_shapes():
@@ -99,6 +100,9 @@ def test_parts_keep_their_shapes():
     assert BlockA(36)(x).shape == x.shape
     features, maps = BlockB(36, 7)(x)
     assert features.shape == x.shape
+    assert maps.shape == (2, 7, 8, 12)
+    features, maps = BlockB(36, 7, last=True)(x)
+    assert features is None
     assert maps.shape == (2, 7, 8, 12)
 
 
@@ -227,9 +231,7 @@ def test_loss_reaches_every_parameter_and_supervision_is_intermediate():
     assert first.any()
     assert last is None or not last.any()
     loss.backward()
-    still = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
-    # The last block's features go nowhere: only its maps are read.
-    assert all(name.startswith("blocks.1.b.back.") for name in still)
+    assert not [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
 
 
 @pytest.mark.parametrize("name", ["soft_argmax", "soft_argmax_detection"])

@@ -303,8 +303,8 @@ def predict(
 
 
 @main.command()
-@click.option("--claims", multiple=True, help="A claim, or a paper's name for all of its; several between commas.")
-@click.option("--seeds", default=3, show_default=True, type=click.IntRange(min=1), help="How many: 0, 1, ...")
+@click.option("--claims", multiple=True, help="Claims, or a paper for all of its, between commas.  [default: all]")
+@click.option("--seeds", default=3, show_default=True, type=click.IntRange(min=1), help="How many seeds: 0, 1, ...")
 @click.option("--profile", default="study", show_default=True, help="quick, study or paper (GPU, real sets).")
 @click.option("--dataset", default="figures", show_default=True, help="figures, lsp, lspet or mpii.")
 @click.option("--data-root", help="Folder of a real set.")
@@ -333,7 +333,7 @@ def ledger(
     from posebook.ledger import RESULTS, RUNS, draw_ledger, measure, render, select
 
     rows = measure(
-        select(name for names in claims for name in names.split(",") if name),
+        select(name.strip() for names in claims for name in names.split(",") if name.strip()),
         dataset,
         profile,
         seeds,

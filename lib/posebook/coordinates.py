@@ -92,7 +92,10 @@ class HeatmapCodec:
         size: side of the (square) image in pixels.
         stride: image pixels a heat-map cell.
         sigma: standard deviation of the Gaussian, in cells. Tompson et al. (2014) and Newell et al. (2016) use 1.
-        offset: how `decode` reads a peak.
+        offset: how `decode` reads a peak, unless it is told otherwise.
+
+    Raises:
+        ValueError: an offset that `decode` does not know.
 
     Example:
         >>> codec = HeatmapCodec(size=64, stride=4)
@@ -141,8 +144,11 @@ class HeatmapCodec:
             offset: "none" gives the centre of the highest cell; "quarter" moves it a quarter cell towards the
                 higher neighbour in x and in y, as Newell et al. (2016) do; "parabola" fits one through the logarithm
                 of the peak and its neighbours, exact for a Gaussian. None takes the codec's own.
+
+        Raises:
+            ValueError: another offset.
         """
-        offset = offset or self.offset
+        offset = self.offset if offset is None else offset
         _check_offset(offset)
         width = maps.shape[-1]
         peak, place = maps.flatten(-2).max(-1)

@@ -21,7 +21,7 @@ class Forecast:
 
     Attributes:
         stored: how many are over.
-        begun: how many are neither over nor to be started.
+        begun: how many are under way, or trained and not yet read.
         left: seconds until all are over.
         whole: seconds that all take from nothing.
     """
@@ -47,7 +47,7 @@ def forecast(
     """
     paces = {} if paces is None else paces
     threads, where = threads_of(jobs), pick_device(device)
-    whole, left, begun = [], [], 0
+    whole, left, stored, begun = [], [], 0, 0
     for work in wanted:
         key = work.paper, work.variant, work.dataset, work.profile
         if key not in paces:
@@ -55,10 +55,10 @@ def forecast(
         step, reading = paces[key]
         over = read_run(work, runs) is not None
         done = 0 if over else _steps_done(work, runs)
+        stored += over
         begun += done > 0
         whole.append(step * work.recipe.steps + reading)
         left.append(0.0 if over else step * (work.recipe.steps - done) + reading)
-    stored = sum(seconds == 0 for seconds in left)
     return Forecast(stored, begun, _together(left, jobs), _together(whole, jobs))
 
 

@@ -3,9 +3,11 @@
     rows = measure(select(["soft_argmax"]), "figures", "study", seeds=3)
     print(render(rows))
 
-A claim is a number that the paper puts on one side of a bound. It is measured once a seed, on networks that differ in
-nothing but what the claim is about, and the verdict follows from the 95 % interval over the seeds: the claim holds
-where all of the interval is above the bound, it does not hold where all of it is below, and is undecided otherwise.
+A claim is a number that lies above a bound if the paper is right. It is measured once a seed; where networks are
+compared it is their difference on that seed, and they differ in nothing but what the claim is about. The verdict
+follows from Student's 95 % interval over the seeds: the claim holds where all of the interval is above the bound, it
+does not hold where all of it is below, and is undecided otherwise. All seeds are tested on the same people, so that
+the interval tells of training alone, not of another choice of people.
 """
 
 from __future__ import annotations
@@ -83,7 +85,9 @@ def select(names: Iterable[str] = ()) -> list[Claim]:
     known = {claim.id for claim in everything} | set(PAPERS)
     if unknown := [name for name in names if name not in known]:
         ids = ", ".join(claim.id for claim in everything)
-        raise ValueError(f"no claim or paper is called '{unknown[0]}'; there are {', '.join(PAPERS)}, with {ids}")
+        raise ValueError(
+            f"no claim or paper is called '{unknown[0]}'; the papers are {', '.join(PAPERS)}, the claims are {ids}"
+        )
     return [claim for claim in everything if not names or claim.id in names or claim.paper in names]
 
 

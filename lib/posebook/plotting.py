@@ -347,8 +347,9 @@ def plot_claims(rows: list[dict], title: str = "") -> Figure:
     sheet.suptitle(title)
     for row, ax in zip(rows, axes[:, 0], strict=True):
         name = readable(row["claim"].removeprefix(f"{row['paper']}_"))
+        on = f"{row['dataset']}, {row['profile']}"
         colour = colours.get(row["verdict"], CENTRE_COLOUR)
-        ax.set_yticks([0], [f"{name}\n{row['place']}\n{row['dataset']}, {len(row['seeds'])} seeds"], fontsize=8)
+        ax.set_yticks([0], [f"{name}\n{row['place']}\n{on}, {len(row['seeds'])} seeds"], fontsize=8)
         ax.set(ylim=(-0.7, 0.7))
         ax.tick_params(axis="y", length=0)
         for side in ("left", "top", "right"):

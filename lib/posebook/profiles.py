@@ -75,7 +75,7 @@ _HOURGLASS = {
 }  # fmt: skip
 
 # Luvizon et al. (2017), Sec. 4.1: turned by up to 40 degrees, scaled by 0.7 to 1.3. Open: mirror images and colours are
-# not in the text, and usual.
+# not in the text, and usual. Departs: on LSP the paper scales by 0.85 to 1.25.
 _LUVIZON = Augmentation(scale=0.3, rotation=40, shift=0.05, flip=0.5, brightness=0.2, contrast=0.2, saturation=0.2)
 
 _SOFT_ARGMAX = {

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+from torch.autograd.function import FunctionCtx
 
 
 class DepthwiseConv(nn.Conv2d):
@@ -31,15 +31,23 @@ class DepthwiseConv(nn.Conv2d):
 
 
 class _Depthwise(torch.autograd.Function):
+    """The convolution, with both gradients written out; it has no second derivative and no torch.func."""
+
     @staticmethod
-    def forward(context, x: Tensor, weight: Tensor) -> Tensor:
-        context.save_for_backward(x, weight)
+    def forward(
+        ctx: FunctionCtx, x: Float[Tensor, "b c h w"], weight: Float[Tensor, "c 1 side side"]
+    ) -> Float[Tensor, "b c h w"]:
+        ctx.save_for_backward(x, weight)
         return F.conv2d(x, weight, padding=weight.shape[-1] // 2, groups=len(weight))
 
     @staticmethod
-    @once_differentiable
-    def backward(context, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        x, weight = context.saved_tensors
+    def backward(
+        ctx: FunctionCtx, gradient: Float[Tensor, "b c h w"]
+    ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "c 1 side side"]]:
+        # Grad mode is on where the gradients shall have one too; torch's once_differentiable may miss that.
+        if torch.is_grad_enabled():
+            raise RuntimeError("DepthwiseConv has no second derivative on a CPU: take nn.Conv2d with a group a channel")
+        x, weight = ctx.saved_tensors
         b, c, h, w = x.shape
         side = weight.shape[-1]
         # The kernels are their own transposes once turned by half a turn.

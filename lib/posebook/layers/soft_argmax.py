@@ -24,6 +24,9 @@ def ramp(
         kind: "centres" takes the middle of each cell, (i - 1/2) / count for i = 1, 2, ...; "paper" is i / count as
             eq. (3) has it, half a cell more; "official" runs from 0 to 1, as the authors' code does: half a cell less
             at one end and half a cell more at the other.
+
+    Raises:
+        ValueError: another kind.
     """
     if kind == "centres":
         return pixel_centres(count, device).to(dtype) / count
@@ -35,7 +38,11 @@ def ramp(
 
 
 def spatial_softmax(maps: Float[Tensor, "*b h w"], temperature: int | float = 1.0) -> Float[Tensor, "*b h w"]:
-    """Each map made a distribution over its cells, eq. (1); above temperature 1 it is flatter, below it is sharper."""
+    """Each map made a distribution over its cells, eq. (1); above temperature 1 it is flatter, below it is sharper.
+
+    Raises:
+        ValueError: a temperature that is not above 0.
+    """
     _check_temperature(temperature)
     return _softmax(maps, temperature).reshape(maps.shape)
 
