@@ -184,6 +184,18 @@ def evaluate(
     return found.reshape(-1, joints, 2), confidence, truth
 
 
+def mean_pose(dataset: Dataset, count: int = 1000, batch_size: int = 100) -> Float[Tensor, "j 2"]:
+    """Each joint's mean place over this many people spread evenly over a set (the first ones of an endless set)."""
+    people = count if dataset.length is None else min(count, dataset.length)
+    numbers = torch.arange(people)
+    if dataset.length is not None:
+        numbers = numbers * dataset.length // people
+    batches = [dataset.batch(some) for some in numbers.split(batch_size)]
+    joints = torch.cat([batch.joints for batch in batches])
+    there = torch.cat([batch.presence for batch in batches])[..., None] > 0
+    return torch.where(there, joints, torch.nan).nanmean(0)
+
+
 def read_photograph(path: str | Path) -> UInt8[np.ndarray, "h w 3"]:
     """A photograph's pixels, upright.
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from posebook.coordinates import HeatmapCodec, pixel_centres
 from posebook.datasets import Dataset
 from posebook.datasets.sample import Sample
+from posebook.inference import mean_pose
 from posebook.layers.soft_argmax import soft_argmax, spatial_softmax
 from posebook.ledger import Claim, Readings
 from posebook.metrics import Truth, auc, thresholds
@@ -122,18 +123,6 @@ def readings(
         found["mean_pose"] = float(benchmark.score(everybody, truth).mean)
     # A set in which nobody is occluded has no score for those that are.
     return {name: value for name, value in found.items() if not math.isnan(value)}
-
-
-def mean_pose(dataset: Dataset, count: int = 1000, batch_size: int = 100) -> Float[Tensor, "j 2"]:
-    """Each joint's mean place over this many people spread evenly over a set (the first ones of an endless set)."""
-    people = count if dataset.length is None else min(count, dataset.length)
-    numbers = torch.arange(people)
-    if dataset.length is not None:
-        numbers = numbers * dataset.length // people
-    batches = [dataset.batch(some) for some in numbers.split(batch_size)]
-    joints = torch.cat([batch.joints for batch in batches])
-    there = torch.cat([batch.presence for batch in batches])[..., None] > 0
-    return torch.where(there, joints, torch.nan).nanmean(0)
 
 
 def _read(

@@ -70,6 +70,13 @@ def create(name: str, **settings: int | float | bool | str) -> nn.Module:
     return model_class(name)(**settings)
 
 
+def check_counts(model: str, **counts: int) -> None:
+    """ValueError for a setting, given by its name, that is not a whole number of at least 1."""
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{model}: {name} is {value!r}; give a whole number of at least 1")
+
+
 def _require(name: str, key: str, known: dict) -> None:
     if key not in known:
         raise ValueError(f"model '{name}' has no setting '{key}'; it has {', '.join(known)}")

@@ -17,6 +17,7 @@ from posebook.datasets.sample import Sample
 from posebook.layers.hourglass import HourglassBlock, residuals
 from posebook.layers.residual import Residual
 from posebook.losses import heatmap_mse
+from posebook.models import check_counts
 
 STRIDE = 4
 
@@ -132,10 +133,7 @@ class Head(nn.Module):
 
 def _check(joints: int, size: int, stacks: int, features: int, units: int, depth: int, sigma: float) -> None:
     """ValueError for a setting out of its range."""
-    counts = {"joints": joints, "size": size, "stacks": stacks, "features": features, "units": units, "depth": depth}
-    for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"hourglass: {name} is {value!r}; give a whole number of at least 1")
+    check_counts("hourglass", joints=joints, size=size, stacks=stacks, features=features, units=units, depth=depth)
     if features % 4:
         raise ValueError(f"hourglass: features is {features}; give a multiple of 4, which the stem is divided by")
     step = STRIDE * 2**depth

@@ -19,6 +19,7 @@ from posebook.datasets.sample import Sample
 from posebook.layers.separable import SeparableConv, SeparableResidual
 from posebook.layers.soft_argmax import RAMPS, soft_argmax
 from posebook.losses import elastic_net, heatmap_mse, presence_cross_entropy
+from posebook.models import check_counts
 from posebook.precision import in_float32
 
 STRIDE = 8
@@ -310,10 +311,7 @@ def _conv(inputs: int, outputs: int, kernel: int | tuple[int, int], stride: int 
 
 def _check(model: str, joints: int, size: int, blocks: int, features: int, kernel: int) -> None:
     """ValueError for a setting out of its range."""
-    counts = {"joints": joints, "size": size, "blocks": blocks, "features": features, "kernel": kernel}
-    for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{model}: {name} is {value!r}; give a whole number of at least 1")
+    check_counts(model, joints=joints, size=size, blocks=blocks, features=features, kernel=kernel)
     if size % (4 * STRIDE):
         raise ValueError(f"{model}: size is {size}; give a multiple of 32: stride {STRIDE}, then two poolings")
     if features % 36:
