@@ -16,7 +16,7 @@ from toy import Squares
 from posebook import ledger, ledger_runs
 from posebook.augment import Augmentation
 from posebook.checkpoint import STATE
-from posebook.claims import PAPERS, claims_of, soft_argmax
+from posebook.claims import PAPERS, claims_of, part_groups, soft_argmax
 from posebook.cli import main
 from posebook.coordinates import HeatmapCodec
 from posebook.datasets import open_dataset
@@ -25,6 +25,8 @@ from posebook.ledger import GAIN_LIMIT, interval, measure, read_rows, render, se
 from posebook.ledger_runs import Work, clock, read_run, run_folder, threads_of, train_all, train_run, works
 from posebook.metrics import pckh
 from posebook.models import create, model_settings
+from posebook.score import BENCHMARKS
+from posebook.skeleton import HARD_JOINTS
 
 TINY = {
     "size": 32,
@@ -35,6 +37,7 @@ TINY = {
     "schedule": lambda fraction: 1.0,
     "augmentation": Augmentation(),
 }
+OURS = select(["soft_argmax"])
 BASE = Work("soft_argmax", "regression", "figures", "tiny", 0)
 FIELDS = {
     "claim", "paper", "place", "statement", "paper_value", "dataset", "seeds", "mean", "ci95", "verdict", "device"
@@ -51,7 +54,7 @@ def trained(monkeypatch) -> list[str]:
             return open_dataset(name, split, root, size, device, seed)
         return Squares(split, size, None if split == "train" else 20, seed + (split == "test"))
 
-    for module in ("ledger", "ledger_runs", "forecast"):
+    for module in ("ledger", "ledger_runs"):
         monkeypatch.setattr(f"posebook.{module}.open_dataset", opened)
     kept = []
 
@@ -108,7 +111,8 @@ def test_claims_are_sound():
         module = claims_of(paper)
         assert module.LENGTH[0] in module.VARIANTS
         assert {"quick", "study", "paper"} <= set(module.PROFILES)
-        for network, settings in module.VARIANTS.values():
+        for network, over in module.VARIANTS.values():
+            settings = over(module.PROFILES["paper"]["settings"]) if callable(over) else over
             assert settings.keys() <= model_settings(network).keys()
         for claim in module.CLAIMS:
             assert claim.id.startswith(f"{paper}_")
@@ -130,6 +134,68 @@ def test_claims_are_sound():
     assert close.paper_value == pytest.approx((91.2 - 91.9) / 100)
     blocks = next(claim for claim in soft_argmax.CLAIMS if claim.id == "soft_argmax_blocks")
     assert {"regression block_1", "one_block pckh"} <= blocks.details(table).keys()
+
+
+def test_part_groups_claims_are_what_their_words_say():
+    names = ("hard", "hard_visible", "hard_occluded", "pckh", "upper", "lower")
+    numbers = {
+        "branches": (0.60, 0.70, 0.40, 0.7, 0.8, 0.5), "baseline": (0.55, 0.66, 0.30, 0.6, 0.81, 0.49),
+        "deep_baseline": (0.58, 0.69, 0.35, 0.65, 0.8, 0.5), "blocks_2": (0.59, 0, 0, 0, 0, 0),
+        "blocks_3": (0.57, 0, 0, 0, 0, 0), "width_double": (0.605, 0, 0, 0, 0, 0),
+        "width_half": (0.5, 0, 0, 0, 0, 0), "width_quarter": (0.4, 0, 0, 0, 0, 0), "body": (0.61, 0, 0, 0, 0, 0),
+        "two": (0.58, 0, 0, 0, 0, 0), "eight": (0.61, 0, 0, 0, 0, 0), "each": (0.63, 0, 0, 0, 0, 0),
+        "overlapping": (0.62, 0, 0, 0, 0, 0), "shared": (0.65, 0, 0, 0, 0, 0), "specific": (0.64, 0, 0, 0, 0, 0),
+        "no_ankles": (0.4, 0, 0, 0, 0.83, 0.48),
+    }  # fmt: skip
+    table = {variant: dict(zip(names, row, strict=True)) for variant, row in numbers.items()}
+    found = {claim.id.removeprefix("part_groups_"): claim.measure(table) for claim in part_groups.CLAIMS}
+    expected = {
+        "baseline": 0.05, "deep_baseline": 0.02, "occluded": 0.04, "depth": 0.02, "width": -0.005, "grouping": -0.01,
+        "more_groups": 0.02, "enough_groups": -0.02, "overlapping": -0.02, "propagation": 0.01, "ankles_upper": 0.02,
+        "ankles_lower": 0.01,
+    }  # fmt: skip
+    assert found == pytest.approx(expected)
+    for claim in part_groups.CLAIMS:
+        assert claim.details(table)
+    papers = {claim.id: claim.paper_value for claim in part_groups.CLAIMS if claim.paper_value is not None}
+    assert papers["part_groups_occluded"] == pytest.approx((71.59 - 70.29 - 93.31 + 93.22) / 100)
+    assert papers["part_groups_deep_baseline"] == pytest.approx((88.14 - 87.74) / 100)
+
+
+def test_part_groups_variants_differ_in_one_thing():
+    """At every profile each network is the PBN's but for what its name says; widths follow the profile's."""
+    widths = {}
+    for profile in ("quick", "study", "paper"):
+        base = Work("part_groups", "branches", "figures", profile, 0).network[1]
+        for variant in part_groups.VARIANTS:
+            name, settings = Work("part_groups", variant, "figures", profile, 0).network
+            with torch.device("meta"):
+                create(name, **settings)
+            changed = {key for key in settings if settings[key] != base[key]}
+            assert changed <= {"variant", "leave_out"} if variant == "no_ankles" else len(changed - {"stacks"}) <= 1
+            widths[profile, variant] = settings["width"]
+    assert [widths["paper", f"width_{name}"] for name in ("quarter", "half", "double")] == [16, 32, 128]
+
+
+def test_part_groups_readings_are_what_they_say():
+    dataset = open_dataset("figures", "test", size=64)
+    count = 12
+    sample = dataset.batch(torch.arange(count) * dataset.length // count)
+    model = create("part_groups", size=64, stacks=1, features=8, depth=1, width=2)
+    # Every joint is found but the ankles, which are looked for in a corner.
+    joints = sample.joints.clone()
+    ankles = [dataset.skeleton.index(name) for name in ("r_ankle", "l_ankle")]
+    joints[:, ankles] = 2.0
+    maps = model.codec.encode(joints, sample.presence.clamp_min(1))
+    model.forward = lambda images: maps[:, None]
+    found = part_groups.readings(model, dataset, count, batch_size=count)
+    assert found["hard"] == pytest.approx(0.8, abs=0.03)
+    assert found["pckh"] == pytest.approx(14 / 16, abs=0.03)
+    assert found["upper"] == found["lower"] == 1
+    missed = BENCHMARKS["mpii"].score(joints, sample, among="occluded")
+    assert found["hard_occluded"] == pytest.approx(float(missed.average(HARD_JOINTS)), abs=0.03)
+    assert "mean_pose" not in found
+    assert 0 < part_groups.readings(model, dataset, count, open_dataset("figures", "train"), count)["mean_pose"] < 0.6
 
 
 def test_readings_are_what_they_say():
@@ -197,7 +263,7 @@ def test_claims_share_runs_and_nothing_is_measured_twice(tmp_path, trained, tiny
     assert len(trained) == 4 * 2 + 1
     assert any("9 runs (tiny, figures): 0 stored, 9 to be trained; about" in text for text in said)
     assert any(text.startswith("All claims of soft_argmax from nothing: 9 runs, about") for text in said)
-    assert [row["claim"] for row in rows] == [claim.id for claim in select()]
+    assert [row["claim"] for row in rows] == [claim.id for claim in OURS]
     for row in rows:
         assert row.keys() >= FIELDS
         assert row["seeds"] == [0, 1]
@@ -221,10 +287,10 @@ def test_claims_share_runs_and_nothing_is_measured_twice(tmp_path, trained, tiny
     assert [row["values"] for row in again] == [row["values"] for row in rows]
     assert len(trained) == 9 + 2
     counts = {path.stem: len(json.loads(path.read_text())["measurements"]) for path in (tmp_path / "results").iterdir()}
-    assert counts == {claim.id: 1 + (claim.id == "soft_argmax_context") for claim in select()}
+    assert counts == {claim.id: 1 + (claim.id == "soft_argmax_context") for claim in OURS}
     # Of what was measured several times, the newest counts.
     kept = read_rows(results=tmp_path / "results")
-    assert {row["claim"]: len(row["seeds"]) for row in kept} == {c.id: 3 if "context" in c.id else 2 for c in select()}
+    assert {row["claim"]: len(row["seeds"]) for row in kept} == {c.id: 3 if "context" in c.id else 2 for c in OURS}
 
 
 def test_a_stopped_run_goes_on_and_ends_the_same(tmp_path, monkeypatch, trained):
@@ -345,8 +411,19 @@ def test_a_run_is_long_enough_that_hardly_gains_and_beats_the_mean_pose(gain, re
 
 
 def test_a_set_that_is_not_here_is_not_measured(tmp_path, trained):
-    command = ["ledger", "--dataset", "lspet", "--profile", "tiny", "--json", "--device", "cpu"]
-    folders = ["--runs", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]
+    command = [
+        "ledger",
+        "--claims",
+        "soft_argmax",
+        "--dataset",
+        "lspet",
+        "--profile",
+        "tiny",
+        "--json",
+        "--device",
+        "cpu",
+    ]
+    folders = ["--runs", str(tmp_path / "runs"), "--results", str(tmp_path / "results"), "--json"]
     for root, reason in (([], "needs the folder it lies in"), (["--data-root", str(tmp_path)], "joints.mat")):
         done = CliRunner().invoke(main, [*command, *folders, *root])
         assert done.exit_code == 0, done.output
@@ -362,7 +439,10 @@ def test_a_set_that_is_not_here_is_not_measured(tmp_path, trained):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--claims", "nothing"], "no claim or paper is called 'nothing'; the papers are soft_argmax, the claims"),
+        (
+            ["--claims", "nothing"],
+            "no claim or paper is called 'nothing'; the papers are soft_argmax, part_groups",
+        ),
         (["--profile", "huge"], "have no profile 'huge'; they have quick, study, paper"),
         (["--dataset", "coco"], "claims are measured on figures, mpii, lsp, lspet; there is no 'coco'"),
         (["--device", "abacus", "--profile", "quick"], "device 'abacus' cannot be used here"),

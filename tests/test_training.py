@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from toy import Squares, Toy, shared_runs, toy_run, toy_run_elsewhere
+from toy import AUGMENTATION, Squares, Toy, shared_runs, toy_run, toy_run_elsewhere
 
 from posebook.checkpoint import differing, load_weights, save_weights
+from posebook.datasets.figures import Figures
 from posebook.models import create
 from posebook.runs import RunFolder
 from posebook.schedules import constant, milestones, one_cycle, polynomial
-from posebook.training import Recipe, Run, step_indices, train
+from posebook.training import Recipe, Run, _Supply, step_indices, train
 
 
 def same_weights(a: Path, b: Path) -> bool:
@@ -200,6 +201,44 @@ def test_training_crops_a_wide_set_to_its_window():
     held_out.widen = 1.5
     with pytest.raises(ValueError, match=r"validation images are 1\.5 windows wide"):
         train(Toy(), wide, Recipe(steps=1, batch_size=4), validation=held_out, progress=False)
+
+
+def small_run(small: Squares, **options) -> list[int]:
+    """The sides of the images that each of ten steps' network is given."""
+    torch.manual_seed(0)
+    model = create("hourglass", size=64, stacks=1, features=8, depth=1)
+    seen = []
+    model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[-1]))
+    recipe = Recipe(steps=10, batch_size=4, bf16=False)
+    train(model, Squares(size=64), recipe, augmentation=AUGMENTATION, small=small, progress=False, **options)
+    return seen
+
+
+def test_a_first_part_of_a_run_goes_through_small_images(tmp_path):
+    assert small_run(Squares(size=32)) == [32] * 5 + [64] * 5
+    assert small_run(Squares(size=32), small_part=0.3, output=tmp_path) == [32] * 3 + [64] * 7
+    with pytest.raises(ValueError, match=r"small\.part was 0\.3, is 0\.4"):
+        small_run(Squares(size=32), small_part=0.4, output=tmp_path)
+
+
+def test_small_images_are_of_the_same_people():
+    with pytest.raises(ValueError, match="squares/test and the others of squares/train; open the same people"):
+        small_run(Squares("test", size=32))
+    with pytest.raises(ValueError, match="small images are to be 2 of the run"):
+        small_run(Squares(size=32), small_part=2)
+
+
+@pytest.mark.parametrize("share", [slice(0, 6), slice(3, 6)])
+def test_people_made_ahead_are_those_of_their_steps(share):
+    figures, recipe = Figures("train", size=32, seed=5), Recipe(steps=1, batch_size=6, seed=2)
+    supply = _Supply(recipe, share)
+    for step in (0, 1, 2, 3, 4, 9, 8):
+        wanted = figures.batch(step_indices(None, 6, step, 2)[share])
+        given = supply(figures, step)
+        assert torch.equal(given.images, wanted.images)
+        assert torch.equal(given.joints, wanted.joints)
+    larger = Figures("train", size=64, seed=5)
+    assert supply(larger, 8).size == 64
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(tmp_path):

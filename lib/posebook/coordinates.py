@@ -7,7 +7,7 @@ scaled by s, without further thought; half pixels appear in this module alone.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -116,6 +116,10 @@ class HeatmapCodec:
     def cells(self) -> int:
         """Heat-map cells a side."""
         return self.size // self.stride
+
+    def of(self, maps: Float[Tensor, "*b h w"]) -> HeatmapCodec:
+        """The same for images of another size: those that a network made these maps of."""
+        return replace(self, size=self.stride * maps.shape[-1])
 
     def encode(
         self, joints: Float[Tensor, "*b j 2"], presence: Shaped[Tensor, "*b j"]

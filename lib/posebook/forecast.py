@@ -10,8 +10,7 @@ from pathlib import Path
 import torch
 
 from posebook.checkpoint import STATE
-from posebook.datasets import open_dataset
-from posebook.ledger_runs import RUNS, Work, is_trained, read_run, run_folder, threads_of, train_work
+from posebook.ledger_runs import RUNS, Work, is_trained, read_run, run_folder, threads_of, train_work, training_sets
 from posebook.processes import pick_device
 
 
@@ -78,9 +77,9 @@ def _timed_pace(work: Work, data_root: str | Path | None, device: torch.device, 
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        dataset = open_dataset(work.dataset, "train", data_root, work.plan["size"], device)
-        recipe = replace(work.recipe, steps=4, minutes=0.25, log_every=1)
-        rows = train_work(work, recipe, dataset, None).history["training"]
+        dataset, small = training_sets(work, data_root, device)
+        recipe = replace(work.recipe, steps=8, minutes=0.25, log_every=1)
+        rows = train_work(work, recipe, dataset, None, small=small).history["training"]
     finally:
         torch.set_num_threads(before)
     first, last = rows[0], rows[-1]

@@ -74,6 +74,7 @@ class Work:
         """The network's name, and all of its settings."""
         plan = self.plan
         name, over = claims_of(self.paper).VARIANTS[self.variant]
+        over = over(plan["settings"]) if callable(over) else over
         given = plan["settings"] | over | {"size": plan["size"], "joints": len(SKELETONS[self.dataset])}
         known = model_settings(name)
         # Variants of other networks share the profile's settings as far as they have them.
@@ -94,6 +95,7 @@ class Work:
             "schedule": " ".join(f"{plan['schedule'](k / 20):.4g}" for k in range(21)),
             # Figures are drawn anew for every step.
             "augmentation": None if self.dataset == "figures" else vars(plan["augmentation"]),
+            "small": plan.get("small"),
         }
 
     @property
@@ -157,15 +159,13 @@ def train_run(
         if stored is not None:
             return stored
         plan, where = work.plan, pick_device(device)
-        sets = {
-            split: open_dataset(work.dataset, split, data_root, plan["size"], where, seed)
-            for split, seed in (("train", work.seed), ("test", 0))
-        }
+        train_set, small = training_sets(work, data_root, where)
+        test_set = open_dataset(work.dataset, "test", data_root, plan["size"], where)
         if not is_trained(work, folder):
-            train_work(work, work.recipe, sets["train"], folder, progress, callback)
+            train_work(work, work.recipe, train_set, folder, progress, callback, small)
         network, about = load_weights(folder / "last", where)
         begin = time.monotonic()
-        readings = claims_of(work.paper).readings(network, sets["test"], plan["test_images"], sets["train"])
+        readings = claims_of(work.paper).readings(network, test_set, plan["test_images"], train_set)
         result = {
             "run": str(work),
             "readings": readings,
@@ -198,6 +198,14 @@ def is_trained(work: Work, folder: Path) -> bool:
     return path.is_file() and read_record(path)["training"]["steps"] >= work.recipe.steps
 
 
+def training_sets(work: Work, data_root: str | Path | None, device: torch.device) -> tuple[Dataset, Dataset | None]:
+    """What a run is trained on: the set in the plan's images, and in its small ones where it has any."""
+    small = work.plan.get("small")
+    sizes = [work.plan["size"], *([small["size"]] if small else [])]
+    sets = [open_dataset(work.dataset, "train", data_root, size, device, work.seed) for size in sizes]
+    return sets[0], sets[1] if small else None
+
+
 def train_work(
     work: Work,
     recipe: Recipe,
@@ -205,8 +213,13 @@ def train_work(
     folder: Path | None,
     progress: bool = False,
     callback: Callable[[Run], None] | None = None,
+    small: Dataset | None = None,
 ) -> Run:
-    """Train a run's network by a recipe, in a folder that it goes on from where there is one."""
+    """Train a run's network by a recipe, in a folder that it goes on from where there is one.
+
+    Args:
+        small: the set in the plan's small images, where it has any.
+    """
     plan, (name, settings) = work.plan, work.network
     torch.manual_seed(work.seed)
     return train(
@@ -220,6 +233,8 @@ def train_work(
         name=name,
         callback=callback,
         progress=progress,
+        small=small,
+        small_part=plan["small"]["part"] if small is not None else 0.0,
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
+import platform
 
 import torch
 import torch.distributed as dist
@@ -36,6 +38,20 @@ def join_processes(device: torch.device | str) -> torch.device:
     if not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return device
+
+
+def keep_memory() -> None:
+    """Keep memory that tensors gave back for the next ones, instead of returning it to the system each time.
+
+    On Linux large tensors are otherwise mapped, and their pages cleared, anew in every step, which takes a twentieth
+    to a tenth of its time on a CPU. Elsewhere nothing happens.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    library = ctypes.CDLL(None)
+    # M_MMAP_MAX: no maps of their own for large blocks. M_TRIM_THRESHOLD: nothing is given back at the end.
+    library.mallopt(-4, 0)
+    library.mallopt(-1, 2**31 - 1)
 
 
 def leave_processes() -> None:

@@ -27,12 +27,16 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from posebook.augment import Augmentation, augment
 from posebook.checkpoint import load_weights, save_weights
 from posebook.datasets import Dataset
+from posebook.datasets.sample import Sample
 from posebook.inference import evaluate
 from posebook.layers.batch_norm import share_batch_norm
 from posebook.precision import autocast, channels_last
-from posebook.processes import first_process_decides, processes, sum_over_processes
+from posebook.processes import first_process_decides, keep_memory, processes, sum_over_processes
 from posebook.runs import Report, Run, RunFolder, live_curve
 from posebook.schedules import Schedule, one_cycle
+
+# Steps whose figures are drawn together: sixteen at a time take up to twice as long an image as sixty-four.
+_AHEAD = 4
 
 __all__ = ["Recipe", "Run", "live_curve", "load_weights", "save_weights", "step_indices", "train"]
 
@@ -102,6 +106,24 @@ def step_indices(length: int | None, batch_size: int, step: int, seed: int) -> I
     return orders[start : start + batch_size]
 
 
+class _Supply:
+    """This process's share of each step's batch. Of an endless set, several steps' shares are made at once."""
+
+    def __init__(self, recipe: Recipe, share: slice) -> None:
+        self.recipe, self.share = recipe, share
+        self.dataset, self.ready = None, {}
+
+    def __call__(self, dataset: Dataset, step: int) -> Sample:
+        if self.dataset is not dataset or step not in self.ready:
+            steps = range(step, step + (_AHEAD if dataset.length is None else 1))
+            people = [step_indices(dataset.length, self.recipe.batch_size, k, self.recipe.seed) for k in steps]
+            made = dataset.batch(torch.cat([numbers[self.share] for numbers in people]))
+            each = len(made) // len(steps)
+            self.dataset = dataset
+            self.ready = {k: made[place * each : (place + 1) * each] for place, k in enumerate(steps)}
+        return self.ready[step]
+
+
 @functools.lru_cache(maxsize=4)
 def _order(length: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(length, generator=_generator(seed, epoch, 1))
@@ -126,6 +148,8 @@ def train(
     scheduler: Callable[[Optimizer], object] | None = None,
     augmentation: Augmentation | None = None,
     validation: Dataset | None = None,
+    small: Dataset | None = None,
+    small_part: int | float = 0.5,
     output: str | Path | None = None,
     name: str | None = None,
     fresh: bool = False,
@@ -144,6 +168,9 @@ def train(
             at each validation with the score, so give it mode="max".
         augmentation: None changes nothing. Images of another size than the network's are resampled with it.
         validation: scored with PCKh@0.5, or with PCK@0.2 for sets that PCKh is not defined for.
+        small: the same people in smaller images, which a network of convolutions takes as well; a first part of the
+            run goes through these instead, for there are more of them a minute.
+        small_part: that part of the run.
         output: folder for the state, `last` and `best` weights; None writes nothing. A run found there goes on.
         name: the network's name in `posebook.models`; its class's name in lower case otherwise.
         fresh: start anew where there is a run already.
@@ -157,14 +184,17 @@ def train(
     Raises:
         ValueError: the loss or its gradient stopped being a number; the folder holds a run of other settings; the
             batch cannot be shared equally by the processes; validation images are not of the network's size, or
-            were opened wide.
+            were opened wide; small images are of other people, or their part is not between 0 and 1.
     """
     schedule = schedule or one_cycle()
     rank, world = processes()
     size = model.settings["size"]
     _check(dataset, validation, size, recipe.batch_size, world)
+    _check_small(dataset, small, small_part)
     share = slice(rank * recipe.batch_size // world, (rank + 1) * recipe.batch_size // world)
     device = torch.device(dataset.device)
+    if device.type == "cpu":
+        keep_memory()
 
     model = channels_last(model.to(device)).train()
     network = model
@@ -186,6 +216,8 @@ def train(
     configuration = _configuration(
         model, name, dataset, validation, recipe, stepper, schedule, parts.get("scheduler"), augmentation
     )
+    if small is not None:
+        configuration["small"] = _described(small) | {"part": small_part}
     folder = RunFolder(output, configuration, averaged, dataset.skeleton.name, parts, writes=rank == 0)
     run = folder.clear() if fresh else folder.restore()
     fraction = _fraction(run, recipe, device)
@@ -195,7 +227,7 @@ def train(
     saved, saved_step = time.monotonic(), run.step
     pending: list[dict[str, Tensor]] = []
     changes = augmentation or Augmentation()
-    window = dataset.size / dataset.widen
+    supply = _Supply(recipe, share)
 
     with report, _own_random_numbers(device):
         while fraction < 1:
@@ -203,9 +235,11 @@ def train(
                 for group, rate in zip(stepper.param_groups, rates, strict=True):
                     group["lr"] = rate * schedule(fraction)
 
-            batch = dataset.batch(step_indices(dataset.length, recipe.batch_size, run.step, recipe.seed)[share])
+            now = small if small is not None and fraction < small_part else dataset
+            batch = supply(now, run.step)
             drawn = changes.draw(recipe.batch_size, _generator(recipe.seed, run.step, 2))
-            batch = augment(batch, drawn[share], dataset.skeleton, size, window)
+            window = now.size / now.widen
+            batch = augment(batch, drawn[share], dataset.skeleton, size if now is dataset else round(window), window)
 
             torch.manual_seed(_key(recipe.seed, run.step, rank, 3))  # dropout, and whatever else a network draws
             with autocast(device, recipe.bf16):
@@ -315,6 +349,18 @@ def _check(dataset: Dataset, validation: Dataset | None, size: int, batch_size: 
         raise ValueError(f"validation images are {validation.widen:g} windows wide; open that set with widen=1.0")
     if dataset.length is not None and dataset.length < 1:
         raise ValueError(f"{dataset.name}/{dataset.split} is empty: there is nobody to train on")
+
+
+def _check_small(dataset: Dataset, small: Dataset | None, part: int | float) -> None:
+    if small is None:
+        return
+    if (small.name, small.split, small.length) != (dataset.name, dataset.split, dataset.length):
+        raise ValueError(
+            f"small images are of {small.name}/{small.split} and the others of {dataset.name}/{dataset.split}; "
+            "open the same people in two sizes"
+        )
+    if not 0 <= part <= 1:
+        raise ValueError(f"small images are to be {part} of the run; give a part from 0 to 1")
 
 
 def _configuration(

@@ -1,8 +1,9 @@
 """What the papers claim: a module a paper, named by its slug, which `posebook.ledger` measures by.
 
 Each has `PROFILES`, how its networks are trained; `VARIANTS`, the networks that its claims compare, by name, each a
-network of `posebook.models` with settings over the profile's; `readings`, the numbers that are read off a trained
-network; `LENGTH`, the variant and the readings that tell whether runs are long enough; and `CLAIMS`.
+network of `posebook.models` with settings over the profile's, or a function of the profile's that gives them;
+`readings`, the numbers that are read off a trained network; `LENGTH`, the variant and the readings that tell whether
+runs are long enough; and `CLAIMS`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-PAPERS = ("soft_argmax",)
+PAPERS = ("soft_argmax", "part_groups")
 
 
 def claims_of(paper: str) -> ModuleType:

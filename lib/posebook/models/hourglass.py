@@ -79,7 +79,7 @@ class Hourglass(nn.Module):
         self, outputs: Float[Tensor, "b stacks joints cells cells"], batch: Sample
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Intermediate supervision: the sum of `heatmap_mse` over the stacks, and each stack's own (Sec. 3.2)."""
-        target = self.codec.encode(batch.joints, batch.presence)
+        target = self.codec.of(outputs).encode(batch.joints, batch.presence)
         terms = {
             f"stack_{number}": heatmap_mse(maps, target, batch.presence)
             for number, maps in enumerate(outputs.unbind(1), start=1)

@@ -98,7 +98,7 @@ class SoftArgmax(nn.Module):
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Eqs. (7) and (8) after every block, summed. Context maps' probabilities learn through eq. (6) alone."""
         places, logits = self.regress(outputs)  # (b, blocks, joints, 2), (b, blocks, joints)
-        target = batch.joints / self.settings["size"]
+        target = batch.joints / (STRIDE * outputs.shape[-1])
         terms = {}
         for number, (place, logit) in enumerate(zip(places.unbind(1), logits.unbind(1), strict=True), start=1):
             terms[f"place_{number}"] = elastic_net(place, target, batch.presence)
@@ -111,7 +111,7 @@ class SoftArgmax(nn.Module):
     ) -> tuple[Float[Tensor, "b joints 2"], Float[Tensor, "b joints"]]:
         """Joints in image pixels and the probability that each is in the image, from the last block."""
         places, logits = self.regress(outputs[:, -1])
-        return places * self.settings["size"], logits.sigmoid()
+        return places * STRIDE * outputs.shape[-1], logits.sigmoid()
 
 
 class SoftArgmaxDetection(nn.Module):
@@ -154,7 +154,7 @@ class SoftArgmaxDetection(nn.Module):
         self, outputs: Float[Tensor, "b blocks joints cells cells"], batch: Sample
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """`heatmap_mse` after every block, summed."""
-        target = self.codec.encode(batch.joints, batch.presence)
+        target = self.codec.of(outputs).encode(batch.joints, batch.presence)
         terms = {
             f"maps_{number}": heatmap_mse(maps, target, batch.presence)
             for number, maps in enumerate(outputs.unbind(1), start=1)

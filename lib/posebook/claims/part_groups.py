@@ -1,0 +1,282 @@
+"""The claims of Tang, Wu: *Does Learning Specific Features for Related Parts Help Human Pose Estimation?*, CVPR 2019,
+and what they are measured by.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import nn
+
+from posebook.datasets import Dataset
+from posebook.inference import evaluate, mean_pose
+from posebook.ledger import Claim, Readings
+from posebook.profiles import PROFILES as TRAINING
+from posebook.schedules import one_cycle
+from posebook.score import BENCHMARKS
+from posebook.skeleton import HARD_JOINTS
+
+_TRAINING = TRAINING["part_groups"]
+_ADAM = partial(torch.optim.Adam, fused=True)
+
+# All variants are trained alike, by steps, so that a run can be repeated to the bit.
+PROFILES = {
+    "quick": {
+        "size": 32,
+        "settings": {"stacks": 1, "features": 16, "depth": 2, "width": 8},
+        "recipe": {"steps": 20, "batch_size": 8, "learning_rate": 2e-3, "clip": 5.0},
+        "test_images": 64,
+        "optimizer": _ADAM,
+        "schedule": one_cycle(0.1),
+        "augmentation": _TRAINING["study"]["augmentation"],
+    },
+    "study": {
+        "size": 96,
+        "small": {"size": 64, "part": 0.5},
+        "settings": {"stacks": 1, "features": 64, "depth": 3, "width": 16},
+        "recipe": {"steps": 6000, "batch_size": 16, "learning_rate": 4e-3, "clip": 5.0, "save_seconds": 30},
+        "test_images": 2000,
+        "optimizer": _ADAM,
+        "schedule": one_cycle(0.1),
+        "augmentation": _TRAINING["study"]["augmentation"],
+    },
+    # Sec. 4.3: the ablations are of three stacks and tested on one scale.
+    "paper": _TRAINING["paper"]
+    | {"settings": _TRAINING["paper"]["settings"] | {"stacks": 3}, "test_images": None},
+}  # fmt: skip
+
+
+def _width(factor: int | float) -> Callable[[dict], dict]:
+    """Branches so many times as wide as the profile's, whose W stands for the paper's 64."""
+    return lambda settings: {"width": max(2, round(factor * settings["width"]))}
+
+
+def _more_stacks(**settings: str) -> Callable[[dict], dict]:
+    """What goes on from stack to stack needs two of them at least."""
+    return lambda given: {"stacks": max(2, given["stacks"])} | settings
+
+
+# A network, and its settings over the profile's, or a function of the profile's that gives them.
+VARIANTS = {
+    "branches": ("part_groups", {}),
+    "baseline": ("part_groups", {"variant": "baseline"}),
+    "deep_baseline": ("part_groups", {"variant": "deep_baseline"}),
+    "blocks_2": ("part_groups", {"blocks": 2}),
+    "blocks_3": ("part_groups", {"blocks": 3}),
+    "width_quarter": ("part_groups", _width(0.25)),
+    "width_half": ("part_groups", _width(0.5)),
+    "width_double": ("part_groups", _width(2)),
+    "body": ("part_groups", {"groups": "body"}),
+    "two": ("part_groups", {"groups": "two"}),
+    "eight": ("part_groups", {"groups": "eight"}),
+    "each": ("part_groups", {"groups": "each"}),
+    "overlapping": ("part_groups", {"groups": "overlapping"}),
+    "shared": ("part_groups", _more_stacks()),
+    "specific": ("part_groups", _more_stacks(propagate="specific")),
+    "no_ankles": ("part_groups", {"variant": "baseline", "leave_out": "r_ankle l_ankle"}),
+}
+
+# The variant and the reading that tell whether runs are long enough, and the reading that it must at least be beyond.
+LENGTH = "branches", "pckh", "mean_pose"
+
+# Joints above the hips, and those below the waist that are still tasks where ankles are not.
+UPPER = (
+    "thorax", "upper_neck", "neck", "head_top", "r_wrist", "r_elbow", "r_shoulder", "l_shoulder", "l_elbow", "l_wrist",
+)  # fmt: skip
+LOWER = ("r_knee", "r_hip", "l_hip", "l_knee", "pelvis")
+
+# Where the paper calls a difference none ("hardly", "not always"), this much counts as none: half a point.
+NONE = 0.005
+
+
+def readings(
+    model: nn.Module, dataset: Dataset, count: int | None = None, train: Dataset | None = None, batch_size: int = 32
+) -> dict[str, float]:
+    """Everything the claims need to know of a trained network: fractions over held-out people, one scale, no flip.
+
+    All are means over joints, of PCKh@0.5 or of what the set's benchmark has in its place.
+
+        pckh                            all joints
+        hard                            the ten hard joints of Sec. 4.3, which the paper's ablations are about
+        hard_visible, hard_occluded     of these, where the set tells
+        visible, occluded               all joints, where the set tells
+        upper, lower                    joints above the hips; hips, pelvis and knees
+        mean_pose                       of one answer for everybody, the mean of 1,000 people of `train`
+
+    Args:
+        model: `PartGroups`.
+        dataset: held out.
+        count: this many people spread evenly over the set; None takes all.
+        train: the set that the network was trained on.
+    """
+    benchmark = BENCHMARKS[dataset.skeleton.name]
+    predicted, _, truth = evaluate(model, dataset, count, batch_size)
+    scores = {among: benchmark.score(predicted, truth, among=among) for among in ("all", "visible", "occluded")}
+    own = set(dataset.skeleton.joints)
+
+    def average(among: str, names: tuple[str, ...]) -> float:
+        return float(scores[among].average(tuple(name for name in names if name in own)))
+
+    found = {"pckh": float(scores["all"].mean), "hard": average("all", HARD_JOINTS)}
+    found |= {among: float(scores[among].mean) for among in ("visible", "occluded")}
+    found |= {f"hard_{among}": average(among, HARD_JOINTS) for among in ("visible", "occluded")}
+    found |= {"upper": average("all", UPPER), "lower": average("all", LOWER)}
+    if train is not None:
+        everybody = mean_pose(train).cpu().expand_as(truth.joints) * (dataset.size / train.size)
+        found["mean_pose"] = float(benchmark.score(everybody, truth).mean)
+    # A set in which nobody is occluded has no score for those that are.
+    return {name: value for name, value in found.items() if not math.isnan(value)}
+
+
+def _minus(one: str, other: str, name: str = "hard") -> Callable[[Readings], float]:
+    """The measure of a claim: a reading of one variant minus that of another."""
+    return lambda r: r[one][name] - r[other][name]
+
+
+def _details(
+    *variants: str, names: tuple[str, ...] = ("hard", "hard_visible", "hard_occluded", "pckh")
+) -> Callable[[Readings], dict[str, float]]:
+    """These readings of these variants, each as "variant name", as far as a set has them."""
+
+    def details(r: Readings) -> dict[str, float]:
+        return {f"{variant} {name}": r[variant][name] for name in names for variant in variants if name in r[variant]}
+
+    return details
+
+
+def _claim(name: str, place: str, statement: str, how: str, variants: tuple[str, ...], **more) -> Claim:
+    """A claim of the paper; measured by the first variant minus the second unless `measure` says otherwise."""
+    filled = {
+        "paper_value": None,
+        "paper_numbers": "in a figure alone",
+        "measure": _minus(variants[0], variants[1]),
+        "details": _details(*variants),
+    } | more
+    return Claim(id=f"part_groups_{name}", paper="part_groups", place=place, statement=statement, how=how,
+                 variants=variants, **filled)  # fmt: skip
+
+
+_HARD = "PCKh@0.5 (PCK@0.2 on LSP's sets) over the ten hard joints"
+
+CLAIMS = (
+    _claim(
+        "baseline",
+        "Sec. 4.3, Fig. 5(c)",
+        "The baseline, without branches and with a linear layer for the heat maps of all parts, performs much worse.",
+        f"{_HARD}, minus that of the baseline.",
+        ("branches", "baseline"),
+    ),
+    _claim(
+        "deep_baseline",
+        "Sec. 4.3, Fig. 5(c), Table 6",
+        "With fewer parameters, learning specific features clearly outperforms the deep baseline.",
+        f"{_HARD}, minus that of the deep baseline.",
+        ("branches", "deep_baseline"),
+        paper_value=0.0040,
+        paper_numbers="eight stacks, MPII validation, hard joints: 88.14 against 87.74",
+    ),
+    _claim(
+        "occluded",
+        "Abstract, Sec. 4.3, Table 6",
+        "Specific features significantly improve the localization of occluded parts, and retain the accuracy for "
+        "visible ones.",
+        "Gain over the deep baseline on occluded hard joints, minus the gain on visible ones.",
+        ("branches", "deep_baseline"),
+        measure=lambda r: (
+            _minus("branches", "deep_baseline", "hard_occluded")(r)
+            - _minus("branches", "deep_baseline", "hard_visible")(r)
+        ),
+        details=lambda r: {
+            "gain, occluded": _minus("branches", "deep_baseline", "hard_occluded")(r),
+            "gain, visible": _minus("branches", "deep_baseline", "hard_visible")(r),
+            **_details("branches", "deep_baseline")(r),
+        },
+        paper_value=0.0121,
+        paper_numbers="invisible 71.59 against 70.29, visible 93.31 against 93.22",
+    ),
+    _claim(
+        "depth",
+        "Sec. 4.3, Fig. 5(a)",
+        "More residual blocks in the branches (D = 2, 3 instead of 1) generally worsen pose estimation.",
+        f"{_HARD} with D = 1, minus the mean of those with D = 2 and D = 3.",
+        ("branches", "blocks_2", "blocks_3"),
+        measure=lambda r: r["branches"]["hard"] - (r["blocks_2"]["hard"] + r["blocks_3"]["hard"]) / 2,
+    ),
+    _claim(
+        "width",
+        "Sec. 4.3, Fig. 5(b)",
+        "More channels in the branches do not always lead to a gain: W = 64 of the trunk's 256 is a good balance.",
+        f"{_HARD} with branches a quarter of the trunk wide, minus that with a half; no gain is less than half a "
+        "point.",
+        ("branches", "width_double", "width_half", "width_quarter"),
+        bound=-NONE,
+    ),
+    _claim(
+        "grouping",
+        "Sec. 4.3, Fig. 5(d)",
+        "Groups by mutual information always outperform those by the body's structure.",
+        f"{_HARD} with the five groups, minus that with the body's six.",
+        ("branches", "body"),
+    ),
+    _claim(
+        "more_groups",
+        "Sec. 4.3, Fig. 5(e)",
+        "From 2 groups to 5 the performance grows.",
+        f"{_HARD} with the five groups, minus that with two.",
+        ("branches", "two"),
+    ),
+    _claim(
+        "enough_groups",
+        "Sec. 4.3, Fig. 5(e)",
+        "More than 5 groups can hardly result in further improvement.",
+        f"{_HARD} with five groups, minus the mean of those with 8 and 16; hardly is less than half a point.",
+        ("branches", "eight", "each"),
+        measure=lambda r: r["branches"]["hard"] - (r["eight"]["hard"] + r["each"]["hard"]) / 2,
+        bound=-NONE,
+    ),
+    _claim(
+        "overlapping",
+        "Sec. 4.3, Fig. 5(f)",
+        "Overlapping groups do not improve the performance.",
+        f"{_HARD} with the five groups, minus that with each shoulder in its arm's group too; no gain is less than "
+        "half a point.",
+        ("branches", "overlapping"),
+        bound=-NONE,
+    ),
+    _claim(
+        "propagation",
+        "Sec. 3.3, 4.3",
+        "Propagating shared features to the next stack generally works better than specific ones.",
+        f"{_HARD} with shared features propagated (two stacks or the profile's), minus that with specific ones.",
+        ("shared", "specific"),
+        paper_value=0.0009,
+        paper_numbers="three stacks 87.30 against 87.21, eight stacks 88.14 against 87.68",
+    ),
+    _claim(
+        "ankles_upper",
+        "Sec. 4.3, negative transfer",
+        "Without ankles among its tasks, an hourglass network is better at the upper body.",
+        "PCKh@0.5 (PCK@0.2) over joints above the hips of the baseline trained without ankles, minus that of the "
+        "baseline.",
+        ("no_ankles", "baseline"),
+        measure=_minus("no_ankles", "baseline", "upper"),
+        details=_details("no_ankles", "baseline", names=("upper", "lower")),
+        paper_value=0.0030,
+        paper_numbers="0.30 %",
+    ),
+    _claim(
+        "ankles_lower",
+        "Sec. 4.3, negative transfer",
+        "Without ankles among its tasks, an hourglass network is worse at the lower body.",
+        "PCKh@0.5 (PCK@0.2) over hips, pelvis and knees of the baseline, minus that of the baseline trained without "
+        "ankles.",
+        ("baseline", "no_ankles"),
+        measure=_minus("baseline", "no_ankles", "lower"),
+        details=_details("baseline", "no_ankles", names=("upper", "lower")),
+        paper_value=0.0045,
+        paper_numbers="0.45 %",
+    ),
+)
