@@ -46,6 +46,39 @@ def test_a_larger_image_shows_the_same_people():
     assert (shrunk - small.images).abs().mean() < 0.06
 
 
+# Three samples each: their images' mean and standard deviation, their joints' mean, their presence.
+FROZEN = {
+    ("train", ()): (
+        [0.42185, 0.53039, 0.46193], [0.15878, 0.2785, 0.08515], [27.634, 29.847, 31.765],
+        ["2212211112221112", "2222122222222112", "2222222222122222"],
+    ),
+    ("validation", (("difficulty", "plain"),)): (
+        [0.54266, 0.6463, 0.66685], [0.10224, 0.16405, 0.08535], [31.477, 30.199, 31.54],
+        ["2222222222222111", "2222222222122222", "2222222222222222"],
+    ),
+    ("test", (("people", 3),)): (
+        [0.41093, 0.3322, 0.38703], [0.22002, 0.23217, 0.19739], [26.372, 35.913, 37.673],
+        ["2222222222222222", "1212112211222122", "2112221212222122"],
+    ),
+    ("test", (("seed", 5),)): (
+        [0.49026, 0.27186, 0.5178], [0.24481, 0.25878, 0.26586], [27.813, 30.435, 32.323],
+        ["2222222222222222", "2211221122212122", "2112211222122222"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("which", "expected"), FROZEN.items())
+def test_people_stay_who_they_were(which, expected):
+    """Trained weights and stored results are of these people; another processor moves their pixels in the last bits."""
+    split, options = which
+    sample = Figures(split, size=64, **dict(options)).batch(torch.tensor([0, 7, 500]))
+    means, spreads, places, presence = expected
+    assert sample.images.mean((1, 2, 3)).tolist() == pytest.approx(means, abs=1e-4)
+    assert sample.images.std((1, 2, 3)).tolist() == pytest.approx(spreads, abs=1e-4)
+    assert sample.joints.mean((1, 2)).tolist() == pytest.approx(places, abs=2e-3)
+    assert ["".join(map(str, row)) for row in sample.presence.tolist()] == presence
+
+
 def test_lengths_and_errors():
     assert Figures("train").length is None
     assert Figures("test").length == LENGTHS["test"]

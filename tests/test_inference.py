@@ -11,7 +11,8 @@ from toy import Squares, Toy
 
 from posebook.cli import main
 from posebook.coordinates import HeatmapCodec, transform_points
-from posebook.inference import evaluate, predict, predict_photograph, read_photograph, square
+from posebook.datasets.figures import LENGTHS, Figures
+from posebook.inference import evaluate, occlusion_curve, predict, predict_photograph, read_photograph, square
 from posebook.metrics import pckh
 from posebook.models import create
 from posebook.skeleton import MPII
@@ -133,6 +134,42 @@ def test_a_dataset_is_evaluated_whole_or_evenly():
     assert torch.equal(some.joints, dataset._joints[[0, 4, 8, 12, 16]])
     with pytest.raises(ValueError, match="has no end"):
         evaluate(Toy(), Squares(length=None))
+
+
+class Sighted(nn.Module):
+    """Finds exactly the joints that it is given as seen, for people in the order in which they come round."""
+
+    def __init__(self, joints: torch.Tensor, seen: torch.Tensor) -> None:
+        super().__init__()
+        self.settings = {"joints": 16, "size": SIZE}
+        self.unused = nn.Parameter(torch.zeros(1))
+        self.answers, self.next = torch.where(seen[..., None], joints, -1000.0), 0
+
+    def forward(self, images):
+        places = torch.arange(self.next, self.next + len(images)) % len(self.answers)
+        self.next += len(images)
+        return self.answers[places]
+
+    def decode(self, outputs):
+        return outputs, torch.ones(outputs.shape[:2])
+
+
+def test_a_sweep_tells_visible_from_occluded_at_each_share():
+    """Of a network that finds what shows where 3 in 10 joints are hidden; what shows where more are is among it."""
+    truth = Figures("test", SIZE, occluded=0.3).batch(torch.arange(48) * LENGTHS["test"] // 48)
+    shares = (0, 0.1, 0.3, 0.5)
+    curve = occlusion_curve(Sighted(truth.joints, truth.presence == 2), shares, people=48, batch_size=20)
+    assert curve["share"] == list(shares)
+    assert curve["occluded_share"] == pytest.approx(shares, abs=0.03)
+    assert curve["visible"][2:] == [1, 1]
+    assert curve["occluded"][2] == 0
+    assert curve["occluded"][0] is None
+    assert 0.6 < curve["visible"][0] < curve["visible"][1] < 0.9
+    assert 0 == curve["occluded"][1] < curve["occluded"][3] < 0.6
+    assert curve["all"] == pytest.approx([curve["all"][2]] * 4)
+    assert json.loads(json.dumps(curve)) == curve
+    with pytest.raises(ValueError, match=r"0 to 0\.5"):
+        occlusion_curve(Sighted(truth.joints, truth.presence == 2), (0, 0.9))
 
 
 def photograph(folder, width: int = 200, height: int = 120, at: tuple[int, int] = (150, 70), **options):

@@ -231,3 +231,55 @@ def test_claims_have_a_line_each_with_their_verdict():
     assert legend_names(figure) == ["95 % interval", "mean", "a seed", "holds above", "the paper"]
     with pytest.raises(ValueError, match="no claim to show"):
         plotting.plot_claims([])
+
+
+def test_a_sweep_has_a_line_a_network_and_an_interval_over_its_seeds():
+    def curve(lift: float) -> dict:
+        accuracy = {
+            "all": [0.8 + lift, 0.6 + lift],
+            "visible": [0.8 + lift, 0.7 + lift],
+            "occluded": [None, 0.4 + lift],
+        }
+        return {"share": [0.0, 0.5], "occluded_share": [0.01, 0.49]} | accuracy
+
+    figure = plotting.plot_occlusion_sweep({"branches": [curve(0.01), curve(0.03)], "baseline": [curve(0)]}, title="a")
+    pixels(figure)
+    everywhere, visible, occluded = figure.axes
+    assert [ax.get_title() for ax in figure.axes] == ["all joints", "visible joints", "occluded joints"]
+    ours, baseline = everywhere.lines
+    assert np.allclose(ours.get_xydata(), [[1, 82], [49, 62]])
+    assert np.allclose(baseline.get_xydata(), [[1, 80], [49, 60]])
+    assert np.allclose([line.get_xydata() for line in occluded.lines], [[[49, 42]], [[49, 40]]])
+    assert (ours.get_marker(), ours.get_linestyle()) != (baseline.get_marker(), baseline.get_linestyle())
+    # Two values a, b have a 95 % interval of the mean of 12.706 |a - b| / 2 either way.
+    (band,) = visible.collections
+    corners = band.get_paths()[0].vertices
+    assert corners[:, 1].max() == pytest.approx(82 + 12.7062, abs=1e-3)
+    assert corners[:, 1].min() == pytest.approx(72 - 12.7062, abs=1e-3)
+    low, high = everywhere.get_ylim()
+    assert {ax.get_ylim() for ax in figure.axes} == {(low, high)}
+    assert 0 <= low < 40 < 82 < high <= 100
+    assert legend_names(figure) == ["branches, 2 seeds", "baseline, 1 seed"]
+    assert (everywhere.get_xlabel(), everywhere.get_ylabel()) == ("occluded joints (%)", "PCKh@0.5 (%)")
+    for curves in ({}, {"ours": []}):
+        with pytest.raises(ValueError, match="no curve to show"):
+            plotting.plot_occlusion_sweep(curves)
+    with pytest.raises(ValueError, match="different shares"):
+        plotting.plot_occlusion_sweep({"ours": [curve(0), curve(0) | {"share": [0.0, 0.4]}]})
+
+
+def test_a_diagram_leads_its_ways_from_box_to_box():
+    boxes = {"a": (0.1, 0.5, "first", "#FFFFFF"), "turn": (0.5, 0.9, "", None), "b": (0.9, 0.5, "last", None)}
+    figure = plotting.diagram(boxes, {"a b": {"color": "#FF0000"}, "a turn b": {}}, notes={"turn": "3 x 4"})
+    texts = [text for text in figure.axes[0].texts if text.get_text()]
+    assert [text.get_text() for text in texts] == ["first", "last", "3 x 4"]
+    assert texts[2].get_position() == pytest.approx((0.7, 0.7))
+    arrows = [text.arrow_patch for text in figure.axes[0].texts if not text.get_text()]
+    assert [to_hex(arrow.get_edgecolor()) for arrow in arrows] == ["#ff0000", "#4d4d4d", "#4d4d4d"]
+    # A line has a head where it comes to a box, not at a corner, and it begins outside of the box that it leaves.
+    assert [type(arrow.get_arrowstyle()).__name__ for arrow in arrows] == ["CurveFilledB", "Curve", "CurveFilledB"]
+    pixels(figure)
+    first = texts[0].get_bbox_patch().get_window_extent()
+    assert arrows[0].get_tightbbox().x0 >= first.x1 - 1
+    with pytest.raises(ValueError, match="no box is called 'c'; there are a, turn, b"):
+        plotting.diagram(boxes, {"a c": {}})

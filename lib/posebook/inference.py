@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from posebook.coordinates import HeatmapCodec, invert, similarity, transform_points, warp
 from posebook.datasets import Dataset
-from posebook.metrics import Truth
+from posebook.metrics import AMONG, Truth, pckh
 from posebook.precision import autocast, channels_last
 from posebook.processes import processes, sum_over_processes
 from posebook.skeleton import Skeleton
@@ -182,6 +182,51 @@ def evaluate(
     found, confidence, true, presence, sizes = table.split([2 * joints, joints, 2 * joints, joints, 2], 1)
     truth = Truth(true.reshape(-1, joints, 2), presence.to(torch.uint8), sizes[:, 0], sizes[:, 1])
     return found.reshape(-1, joints, 2), confidence, truth
+
+
+def occlusion_curve(
+    model: nn.Module,
+    shares: Sequence[int | float] = (0, 0.1, 0.2, 0.3, 0.4, 0.5),
+    people: int = 1000,
+    split: str = "test",
+    seed: int = 0,
+    batch_size: int = 32,
+    bf16: bool | None = None,
+    progress: bool = False,
+) -> dict[str, list[float | None]]:
+    """A network's accuracy on figures of which more and more is hidden; the same people at every share. No flip.
+
+    Figures at the network's size, on its device: `Figures(..., occluded=share)`, whose module says what to be careful
+    with.
+
+    Args:
+        shares: of the joints in the image, to be occluded; each 0 to 0.5.
+        people: spread evenly over the split.
+        seed: of the figures.
+
+    Returns:
+        Lists as long as `shares`: "share" that was asked for, "occluded_share" that there is; and PCKh@0.5, the mean
+        over joints, of "all", "visible" and "occluded" joints: None where less than 1 in 100 joints is such.
+
+    Raises:
+        ValueError: a share that is not within 0 to 0.5.
+    """
+    from posebook.datasets.figures import Figures
+
+    device = next(model.parameters()).device
+    sets = [Figures(split, model.settings["size"], device, seed, occluded=share) for share in shares]
+    curve = {name: [] for name in ("share", "occluded_share", *AMONG)}
+    for share, dataset in zip(shares, sets, strict=True):
+        found, _, truth = evaluate(model, dataset, people, batch_size, bf16=bf16, progress=progress)
+        scores = {among: pckh(found, truth, among=among) for among in AMONG}
+        counted = {
+            among: int(score.counted.sum()) / int(scores["all"].counted.sum()) for among, score in scores.items()
+        }
+        curve["share"].append(float(share))
+        curve["occluded_share"].append(counted["occluded"])
+        for among, score in scores.items():
+            curve[among].append(float(score.mean) if counted[among] >= 0.01 else None)
+    return curve
 
 
 def mean_pose(dataset: Dataset, count: int = 1000, batch_size: int = 100) -> Float[Tensor, "j 2"]:

@@ -37,6 +37,10 @@ HOLDS, FAILS, UNDECIDED, ABSENT = "holds", "does not hold", "undecided", "not me
 GAIN_LIMIT = 0.05
 
 
+class UnreadableError(ValueError):
+    """A set lacks the labels that a claim's readings need."""
+
+
 @dataclass(frozen=True)
 class Claim:
     """What a paper says, and how it is measured here.
@@ -145,17 +149,22 @@ def measure(
     todo = [claim for claim in claims if found[claim.id] is None]
     if len(todo) < len(claims):
         say(f"{len(claims) - len(todo)} of {len(claims)} claims are measured already, in {results}")
-    reasons = {paper: _closed(paper, dataset, profile, data_root) for paper in {claim.paper for claim in todo}}
-    todo = [claim for claim in todo if reasons[claim.paper] is None]
+    closed = {paper: _closed(paper, dataset, profile, data_root) for paper in {claim.paper for claim in todo}}
+    reasons = {claim.id: closed[claim.paper] for claim in todo}
+    todo = [claim for claim in todo if reasons[claim.id] is None]
     # Seed by seed, so that a ledger that was stopped has whole ones.
     missing = sorted({work: None for claim in todo for work in wanted[claim.id]}, key=lambda work: work.seed)
     if any(read_run(work, runs) is None for work in missing):
         _announce(missing, runs, data_root, device, jobs, say)
         train_all(missing, runs, data_root, device, jobs, say)
     for claim in todo:
-        found[claim.id] = _measure(claim, wanted[claim.id], seeds, runs, data_root, device)
-        _append(claim, found[claim.id], results, Path(runs))
-    return [row(claim, found[claim.id], dataset, profile, reasons.get(claim.paper)) for claim in claims]
+        try:
+            found[claim.id] = _measure(claim, wanted[claim.id], seeds, runs, data_root, device)
+        except UnreadableError as error:
+            reasons[claim.id] = str(error)
+        else:
+            _append(claim, found[claim.id], results, Path(runs))
+    return [row(claim, found[claim.id], dataset, profile, reasons.get(claim.id)) for claim in claims]
 
 
 def row(claim: Claim, measurement: dict | None, dataset: str, profile: str, reason: str | None = None) -> dict:
@@ -286,7 +295,8 @@ def _measure(
         try:
             values, details, length = numbers()
         except KeyError as error:
-            raise ValueError(f"{claim.id}: {error} cannot be read off the networks on {wanted[0].dataset}") from error
+            name = error.args[0]
+            raise UnreadableError(f"{wanted[0].dataset} has nothing to read '{name}' off the networks by") from error
     mean, ci95 = interval(values)
     first, plan = wanted[0], wanted[0].plan
     name, settings = first.network

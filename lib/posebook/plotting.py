@@ -7,6 +7,7 @@ Left and right keep the skeleton's two colours in every picture; an occluded joi
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -327,6 +328,49 @@ def matrix(
     return sheet
 
 
+def diagram(
+    boxes: dict[str, tuple[float | int, float | int, str, str | None]],
+    ways: dict[str, dict],
+    size: tuple[float | int, float | int] = (10, 4),
+    title: str = "",
+    notes: dict[str, str] | None = None,
+) -> Figure:
+    """Boxes and the ways between them, as of a network.
+
+    Args:
+        boxes: (x, y, text, colour) by name; x to the right and y upwards, both from 0 to 1. A box without colour is
+            text alone, one without text a corner that ways turn at.
+        ways: looks ("color", "lw", "ls") of a line, by the boxes that it leads through: {"image stem trunk": {}}.
+        notes: what stands on the lines that leave a box, by the box's name.
+
+    Raises:
+        ValueError: a way through a box that is not there.
+    """
+    notes = notes or {}
+    if missing := {name for way in ways for name in way.split()} - set(boxes):
+        raise ValueError(f"no box is called '{min(missing)}'; there are {', '.join(boxes)}")
+    sheet, axes = figure(size=size)
+    ax = axes[0, 0]
+    ax.axis("off")
+    ax.set(xlim=(0, 1), ylim=(0, 1), title=title)
+    middle = {"ha": "center", "va": "center"}
+    frames = {}
+    for name, (x, y, text, colour) in boxes.items():
+        frame = {"boxstyle": "round,pad=0.4", "fc": colour or "white", "ec": CENTRE_COLOUR if colour else "white"}
+        box = ax.text(x, y, text, fontsize=9, zorder=3, bbox=frame, **middle) if text else None
+        frames[name] = box and box.get_bbox_patch()
+    for way, looks in ways.items():
+        for start, end in pairwise(way.split()):
+            (x1, y1), (x2, y2) = boxes[start][:2], boxes[end][:2]
+            line = {"arrowstyle": "-|>" if frames[end] else "-", "color": CENTRE_COLOUR, "capstyle": "round"}
+            line |= {"shrinkA": 0, "shrinkB": 0, "patchA": frames[start], "patchB": frames[end]}
+            ax.annotate("", (x2, y2), (x1, y1), zorder=2, arrowprops=line | looks)
+            if start in notes:
+                ax.text((x1 + x2) / 2, (y1 + y2) / 2, notes[start], fontsize=8, zorder=5,
+                        bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none"}, **middle)  # fmt: skip
+    return sheet
+
+
 def plot_claims(rows: list[dict], title: str = "") -> Figure:
     """The ledger: a line a claim with its 95 % interval, mean and seeds, the bound it is held against, the verdict.
 
@@ -378,6 +422,58 @@ def plot_claims(rows: list[dict], title: str = "") -> Figure:
     }
     handles = [Line2D([], [], label=label, **how) for label, how in looks.items()]
     sheet.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
+    return sheet
+
+
+def plot_occlusion_sweep(curves: dict[str, list[dict[str, list]]], title: str = "") -> Figure:
+    """Accuracy against the share of occluded joints: over all joints, the visible ones and the occluded ones.
+
+    Each network has a line and a mark of its own, the mean over its seeds; around it lies the 95 % interval of the
+    mean (Student's t) where there are two seeds or more.
+
+    Args:
+        curves: under a network's name a curve a seed, as `inference.occlusion_curve` gives them.
+
+    Raises:
+        ValueError: no curves, or curves of different shares.
+    """
+    from posebook.ledger import interval
+
+    everything = [curve for seeds in curves.values() for curve in seeds]
+    if not everything or not all(curves.values()):
+        raise ValueError("there is no curve to show: give each network one a seed, as occlusion_curve makes them")
+    if any(curve["share"] != everything[0]["share"] for curve in everything):
+        raise ValueError("the curves are of different shares of occluded joints: measure all at the same ones")
+    sheet, axes = figure(1, 3, size=(11, 3.8))
+    sheet.suptitle(title)
+    for ax, among in zip(axes[0], ("all", "visible", "occluded"), strict=True):
+        for i, (name, seeds) in enumerate(curves.items()):
+            look = {"color": SERIES[i % len(SERIES)], "marker": "os^Dvx"[i % 6], "ls": ("-", "--", "-.", ":")[i % 4]}
+            # A share at which hardly a joint is occluded has no accuracy there.
+            rows = [
+                (np.mean(place), *interval(list(values)))
+                for place, values in zip(
+                    zip(*(curve["occluded_share"] for curve in seeds), strict=True),
+                    zip(*(curve[among] for curve in seeds), strict=True),
+                    strict=True,
+                )
+                if None not in values
+            ]
+            places = [100 * place for place, _, _ in rows]
+            label = f"{name}, {len(seeds)} seed{'s' * (len(seeds) > 1)}" if among == "all" else None
+            ax.plot(places, [100 * mean for _, mean, _ in rows], label=label, markersize=5, **look)
+            if len(seeds) > 1:
+                low, high = (100 * np.array([ci95 for _, _, ci95 in rows])).reshape(-1, 2).T
+                ax.fill_between(places, low, high, color=look["color"], alpha=0.2, lw=0)
+        ax.set_title(f"{among} joints", fontweight="normal")
+        ax.set(xlabel="occluded joints (%)", xlim=(-2, 2 + 100 * max(everything[0]["share"])))
+        ax.grid(alpha=0.3)
+    # One scale for the three, within what an accuracy can be; an interval may be wider than that.
+    low, high = zip(*(ax.get_ylim() for ax in axes[0]), strict=True)
+    for ax in axes[0]:
+        ax.set_ylim(max(min(low), 0), min(max(high), 100))
+    axes[0, 0].set_ylabel("PCKh@0.5 (%)")
+    sheet.legend(loc="outside lower center", ncols=min(len(curves), 3), frameon=False)
     return sheet
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int, Int64, UInt8
 from torch import Tensor
 
 from posebook import random
-from posebook.datasets import scenery
+from posebook.datasets import occlusion, scenery
 from posebook.datasets.palette import Draws
 from posebook.datasets.people import Build, dress, own_shapes
 from posebook.datasets.raster import Canvas, Shapes, rasterise
@@ -45,6 +45,9 @@ class Figures:
         people: how many people a scene shows at most (1 to 3) with labels for each. With 1 the others that walk by
             are background, as in LIP; with more, every scene has that many places in `people_joints`, and `parsing`
             labels everyone.
+        occluded: the share of the joints in the image that is occluded, 0 to 0.5, on average over people; None leaves
+            it to chance. People are alone then and others than without, chosen so that their own bodies hide none of
+            their joints, and all that hides a joint is an object: see `datasets.occlusion`.
     """
 
     name = "figures"
@@ -59,15 +62,20 @@ class Figures:
         seed: int = 0,
         difficulty: str = "life",
         people: int = 1,
+        occluded: float | int | None = None,
     ) -> None:
         if difficulty not in DIFFICULTIES:
             raise ValueError(f"difficulty must be one of {', '.join(DIFFICULTIES)}, not '{difficulty}'")
         if not 1 <= people <= _PEOPLE_DRAWN:
             raise ValueError(f"a scene shows 1 to {_PEOPLE_DRAWN} people with labels, not {people}")
+        if occluded is not None and not 0 <= occluded <= 0.5:
+            raise ValueError(f"objects can hide a share of 0 to 0.5 of the joints (occluded), not {occluded}")
+        if occluded is not None and people > 1:
+            raise ValueError(f"a share of occluded joints is for people who are alone: people is 1 then, not {people}")
         if size % 8 or size < 32:
             raise ValueError(f"figures need a size of 32 or more that 8 divides, not {size}")
         self.split, self.size, self.seed = split, size, seed
-        self.difficulty, self.people = difficulty, people
+        self.difficulty, self.people, self.occluded = difficulty, people, occluded
         self.device = torch.device(device)
         self.length = LENGTHS[split]
         self._prior = PosePrior.load().to(self.device)
@@ -94,18 +102,41 @@ class Figures:
     @torch.no_grad()
     def _draw(self, indices: Int[Tensor, " b"], poses: Float[Tensor, "b 16 2"] | None = None) -> Sample:
         keys = random.keys(self.split, indices, self.seed)
-        crowd = random.fork(keys, _PEOPLE_DRAWN)  # [b, people]
-        normalised = self._prior.sample(crowd.flatten()).view(*crowd.shape, len(MPII), 2)
-        if poses is not None:
-            normalised = torch.cat([poses[:, None], normalised[:, 1:]], 1)
-        layout = _lay_out(keys, normalised, self.size, self.difficulty == "life", self.people)
+        crowd, normalised = self._cast(keys, poses)
+        layout = self._layout(keys, normalised)
         body, build = dress(layout.poses.flatten(0, 1), crowd.flatten())
         bodies = _seat(body, layout)
-        objects = scenery.objects(keys, layout.poses[:, 0], self.size, self.difficulty)
+        joints = layout.poses[:, 0]
+        objects = scenery.objects(keys, joints, self.size, self.difficulty, before=self.occluded is None)
+        if self.occluded is not None:
+            hidden = occlusion.hidden_by_itself(body, joints.floor() + 0.5, self._own)
+            inside = _inside(joints, self.size)
+            hiding = occlusion.objects(keys, joints, inside, hidden, self.occluded, self.size)
+            objects = Shapes.join([objects, hiding])
         images, canvas = self._paint(keys, Shapes.join([objects, bodies]))
         # From here on shapes are numbered from the first body on, objects and background below 0.
         canvas.shape -= objects.depth.shape[1]
         return self._label(indices, layout, build, canvas, images)
+
+    def _cast(self, keys: Tensor, poses: Tensor | None) -> tuple[Int64[Tensor, "b p"], Float[Tensor, "b p 16 2"]]:
+        """The people of each scene: their keys and normalised poses, the one to find first."""
+        crowd = random.fork(keys, _PEOPLE_DRAWN if self.occluded is None else occlusion.CANDIDATES)  # [b, people]
+        normalised = self._prior.sample(crowd.flatten()).view(*crowd.shape, len(MPII), 2)
+        if poses is not None:
+            others = normalised[:, 1:] if self.occluded is None else poses[:, None].expand_as(normalised[:, 1:])
+            normalised = torch.cat([poses[:, None], others], 1)
+        if self.occluded is None:
+            return crowd, normalised
+        stages = keys.repeat_interleave(crowd.shape[1])
+        joints = self._layout(stages, normalised.flatten(0, 1)[:, None]).poses[:, 0]
+        hidden = occlusion.hidden_by_itself(dress(joints, crowd.flatten())[0], joints, self._own)
+        count = (hidden & _inside(joints, self.size)).sum(1).view(crowd.shape)
+        # The least of them; of several, the first.
+        chosen = (count * len(crowd[0]) + torch.arange(len(crowd[0]), device=keys.device)).argmin(1, keepdim=True)
+        return crowd.gather(1, chosen), normalised.take_along_dim(chosen[..., None, None], 1)
+
+    def _layout(self, keys: Tensor, normalised: Tensor) -> Layout:
+        return _lay_out(keys, normalised, self.size, self.difficulty == "life", self.people)
 
     def _paint(self, keys: Int64[Tensor, " b"], shapes: Shapes) -> tuple[Float[Tensor, "b 3 s s"], Canvas]:
         """Pixels, a few images at a time."""
@@ -184,12 +215,12 @@ def _lay_out(keys: Tensor, normalised: Float[Tensor, "b p 16 2"], size: int, lif
     if shown > 1:
         odds[: shown - 1] = 0.85
     elif life:
-        odds[:2] = torch.tensor([0.32, 0.1])
+        odds[:2] = torch.tensor([0.32, 0.1])[:others]
     company = draws.many(others) < odds
-    present = torch.cat([torch.ones_like(company[:, :1]), company], 1)
+    present = torch.cat([company.new_ones(len(company), 1), company], 1)
     before = torch.where(draws.many(others) < 0.38, 1.0, -1.0)
     depths = before * (4 + 2.5 * torch.arange(1, others + 1, device=keys.device))
-    return Layout(poses, present, torch.cat([torch.zeros_like(depths[:, :1]), depths], 1))
+    return Layout(poses, present, torch.cat([depths.new_zeros(len(depths), 1), depths], 1))
 
 
 def _seat(body: Shapes, layout: Layout) -> Shapes:
@@ -214,9 +245,8 @@ def _presence(
     """0 outside the image, 1 where something else is drawn over the joint, 2 where its own limb or nothing is."""
     count = joints.shape[1]
     size = canvas.shape.shape[-1]
-    place = joints.floor().long()
-    inside = ((place >= 0) & (place < size)).all(-1) & present[..., None]
-    place = place.clamp(0, size - 1)
+    inside = _inside(joints, size) & present[..., None]
+    place = joints.floor().long().clamp(0, size - 1)
     pixel = (place[..., 1] * size + place[..., 0]).flatten(1)
     owner = canvas.owner.flatten(1).gather(1, pixel).view(inside.shape)
     shape = canvas.shape.flatten(1).gather(1, pixel).view(inside.shape)
@@ -226,6 +256,10 @@ def _presence(
     joint = torch.arange(joints.shape[2], device=joints.device).expand_as(part)
     covered = torch.where(mine, ~own[joint, part], owner != 0)
     return (inside * (2 - covered.long())).to(torch.uint8)
+
+
+def _inside(joints: Float[Tensor, "*b 2"], size: int) -> Bool[Tensor, "*b"]:
+    return ((joints >= 0) & (joints < size)).all(-1)
 
 
 def tags(presence: UInt8[Tensor, "b 16"], back: Bool[Tensor, " b"]) -> Bool[Tensor, "b 6"]:

@@ -122,6 +122,19 @@ def _along_and_across(start: Tensor, end: Tensor) -> tuple[Tensor, Tensor, Tenso
     return t, s, length
 
 
+def covers(shapes: Shapes, points: Float[Tensor, "b p 2"]) -> Bool[Tensor, "b p n"]:
+    """Which shapes lie over a point, one above the other: what `rasterise` asks at the centres of pixels."""
+    t, s, length = _along_and_across(shapes.start, shapes.end)
+    points = torch.cat([torch.ones_like(points[..., :1]), points], -1)
+    free, aside = points @ t.transpose(1, 2), points @ s.transpose(1, 2)  # (b, p, n)
+    held = free.clamp(0, 1)
+    beyond = (free - held) * length[:, None] * (1 + 1e4 * shapes.flat[:, None])
+    width = torch.lerp(shapes.start_radius[:, None], shapes.end_radius[:, None], held)
+    width = width * torch.where(free < shapes.cut[:, None], _SLEEVE, 1.0)
+    inside = beyond.square() + aside.square() < width.square()
+    return inside & (shapes.start_radius >= 0)[:, None]
+
+
 def _winners(shapes: Shapes, across: int) -> Int[Tensor, "tiles pixels"]:
     """For every pixel of every tile: 1 + place of the nearest shape in order of depth, 0 for none."""
     device, (batch, count) = shapes.depth.device, shapes.depth.shape

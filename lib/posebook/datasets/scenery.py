@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -17,21 +18,54 @@ from posebook.datasets.raster import NO_CUT, Canvas, Shapes
 BACKDROP, OBJECT = 0, 255
 
 _CLUTTER, _OBJECTS = 14, 3
-_SHAPES, _GROUND, _CAMERA, _LIGHT = 21, 22, 23, 24
+_SHAPES, _GROUND, _CAMERA, _LIGHT, _OCCLUDERS, _PLACES = 21, 22, 23, 24, 25, 26
 
 
-def objects(keys: Int64[Tensor, " b"], pose: Float[Tensor, "b 16 2"], size: int, difficulty: str) -> Shapes:
+def objects(
+    keys: Int64[Tensor, " b"], pose: Float[Tensor, "b 16 2"], size: int, difficulty: str, before: bool = True
+) -> Shapes:
     """Clutter behind people and objects before them.
 
     More than half of the scenes have an object that is placed over one of the person's joints.
 
     Args:
         pose: joints of the person to find, in pixels.
+        before: whether there are objects before people; without them all else stays as it is.
     """
-    draws = Draws(keys, 640, _SHAPES)
     life = difficulty == "life"
-    count = _CLUTTER + _OBJECTS
-    front = torch.arange(count, device=keys.device) >= _CLUTTER
+    front = torch.arange(_CLUTTER + _OBJECTS, device=keys.device) >= _CLUTTER
+    odds = torch.where(front, 0.0, 0.75 if life else 0.0)
+    if life and before:
+        odds[_CLUTTER:] = torch.tensor([0.45, 0.18, 0.08], device=keys.device)
+    return _things(Draws(keys, 640, _SHAPES), pose, size, front, odds)
+
+
+def occluders(keys: Int64[Tensor, " b"], pose: Float[Tensor, "b 16 2"], size: int, count: int) -> Shapes:
+    """Objects like those before people, each over one of the person's joints.
+
+    The joint lies anywhere in its object, as if objects fell at random: where an object's middle is tells nothing that
+    its outline does not.
+
+    Args:
+        pose: joints of the person to find, in pixels.
+        count: objects a person.
+    """
+    always = torch.ones(count, device=keys.device)
+    things = _things(Draws(keys, 32 * count, _OCCLUDERS), pose, size, always > 0, always)
+    draws = Draws(keys, 3 * count, _PLACES)
+    target = (draws.many(count) * pose.shape[1]).long()
+    joint = pose.gather(1, target[..., None].expand(-1, -1, 2))
+    along, across = draws.many(count), draws.many(count, -1, 1)
+    reach = things.end - things.start
+    normal = torch.stack([-reach[..., 1], reach[..., 0]], -1) / reach.norm(dim=-1, keepdim=True)
+    width = torch.lerp(things.start_radius, things.end_radius, along)
+    start = joint - reach * along[..., None] - normal * (width * across)[..., None]
+    return replace(things, start=start, end=start + reach, axis_start=start, axis_end=start + reach)
+
+
+def _things(draws: Draws, pose: Float[Tensor, "b 16 2"], size: int, front: Tensor, odds: Tensor) -> Shapes:
+    """Objects, one for each place of `front` (is it before people?) and `odds` (how often is it there?)."""
+    count = len(front)
     centre = torch.stack([draws.many(count), draws.many(count)], -1) * size
     target = (draws.many(count) * pose.shape[1]).long()
     chosen = pose.gather(1, target[..., None].expand(-1, -1, 2))
@@ -45,9 +79,6 @@ def objects(keys: Int64[Tensor, " b"], pose: Float[Tensor, "b 16 2"], size: int,
     reach = torch.stack([angle.cos(), angle.sin()], -1) * half[..., None]
     radius = torch.where(front, draws.many(count, 0.025, 0.085), draws.many(count, 0.015, 0.12)) * size
     taper = draws.many(count, 0.6, 1.3)
-    odds = torch.where(front, 0.0, 0.75 if life else 0.0)
-    if life:
-        odds[_CLUTTER:] = torch.tensor([0.45, 0.18, 0.08], device=keys.device)
     there = draws.many(count) < odds
     gone = torch.full_like(radius, -1.0)
     flat = draws.many(count) < 0.6
@@ -60,7 +91,7 @@ def objects(keys: Int64[Tensor, " b"], pose: Float[Tensor, "b 16 2"], size: int,
     pattern = torch.stack([draws.many(count, 4, 60), draws.many(count, 2, 25), draws.many(count, 0.1, 0.5)], -1)
     pattern = pattern * torch.stack([draws.many(count) < 0.6, draws.many(count) < 0.5, draws.many(count) < 0.4], -1)
     start, end = centre - reach, centre + reach
-    order = torch.arange(count, device=keys.device) * 0.1
+    order = torch.arange(count, device=draws.device) * 0.1
     return Shapes(
         start=start,
         end=end,
@@ -70,7 +101,7 @@ def objects(keys: Int64[Tensor, " b"], pose: Float[Tensor, "b 16 2"], size: int,
         depth=(torch.where(front, 50.0, -50.0) + order).expand_as(radius).contiguous(),
         cut=torch.full_like(radius, NO_CUT),
         colours=colour[:, :, None].expand(-1, -1, 2, -1).contiguous(),
-        labels=torch.zeros(*radius.shape, 2, dtype=torch.long, device=keys.device),
+        labels=torch.zeros(*radius.shape, 2, dtype=torch.long, device=draws.device),
         owner=torch.where(front, OBJECT, BACKDROP).expand(radius.shape).contiguous(),
         axis_start=start,
         axis_end=end,
