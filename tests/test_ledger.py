@@ -49,9 +49,9 @@ def trained(monkeypatch) -> list[str]:
     """A profile that trains in no time, squares in place of figures, and a list of the networks trained to be kept."""
     monkeypatch.setitem(soft_argmax.PROFILES, "tiny", TINY)
 
-    def opened(name, split, root, size, device="cpu", seed=0):
+    def opened(name, split, root, size, device="cpu", seed=0, **options):
         if name != "figures":
-            return open_dataset(name, split, root, size, device, seed)
+            return open_dataset(name, split, root, size, device, seed, **options)
         return Squares(split, size, None if split == "train" else 20, seed + (split == "test"))
 
     for module in ("ledger", "ledger_runs"):

@@ -211,7 +211,7 @@ def test_importing_needs_no_matplotlib():
 
 
 def test_claims_have_a_line_each_with_their_verdict():
-    about = {"paper": "some", "place": "Sec. 1", "dataset": "figures", "profile": "study", "bound": -0.02}
+    about = {"paper": "some", "place": "Sec. 1", "on": "figures, study", "bound": -0.02}
     rows = [
         about | {"claim": "some_gain", "seeds": [0, 1], "values": [0.01, 0.03], "mean": 0.02, "ci95": [0.005, 0.035],
                  "verdict": "holds", "paper_value": 0.05},

@@ -172,6 +172,37 @@ def score(dataset: str, annotations: str, predictions: str, centric: str, as_jso
     click.echo(json.dumps(result, indent=2) if as_json else render(result))
 
 
+@main.command()
+@click.option(
+    "--poses",
+    "paths",
+    multiple=True,
+    required=True,
+    help="MPII's .mat, .h5 or .csv, LSP's or LSPET's joints.mat, LIP's .csv; may be given again.",
+)
+@click.option("--window", type=float, help="Side of the lattice.  [default: box 2.5, annotated 1.5, torso 6, head 10]")
+@click.option(
+    "--normalise",
+    type=click.Choice(["box", "annotated", "torso", "head"]),
+    default="box",
+    show_default=True,
+    help="The window's unit: the pose's longer side, the set's own window, torso or head length.",
+)
+@click.option("--groups", default=5, show_default=True, help="How many groups.")
+@click.option("--lattice", default=16, show_default=True, help="Cells a side.")
+@click.option("--corrected", is_flag=True, help="Take off the information that few poses show by chance.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@_friendly
+def groups(paths: tuple[str, ...], as_json: bool, **options) -> None:
+    """Group joints by how much their places tell about each other, over the poses in annotation files."""
+    import json
+
+    from posebook.poses import group_report, render
+
+    report = group_report(paths, **options)
+    click.echo(json.dumps(report, indent=2) if as_json else render(report))
+
+
 @main.group()
 def prior() -> None:
     """The pose prior: fit it to annotations, check it against them."""

@@ -169,10 +169,12 @@ def measure(
 
 def row(claim: Claim, measurement: dict | None, dataset: str, profile: str, reason: str | None = None) -> dict:
     """A claim and what was measured, as one JSON object; without a measurement, the reason for that."""
+    options = measurement.get("options", {}).values() if measurement is not None else ()
+    about = claim.about | {"on": ", ".join([dataset, *options, profile])}
     if measurement is not None:
         # The rule is the code's of today.
-        return claim.about | measurement | {"bound": claim.bound, "verdict": verdict(measurement["ci95"], claim.bound)}
-    return claim.about | {
+        return about | measurement | {"bound": claim.bound, "verdict": verdict(measurement["ci95"], claim.bound)}
+    return about | {
         "dataset": dataset, "profile": profile, "seeds": [], "values": [], "mean": None, "ci95": None,
         "verdict": ABSENT, "reason": reason, "device": None,
     }  # fmt: skip
@@ -206,8 +208,8 @@ def render(rows: list[dict]) -> str:
     for r in rows:
         ends = "-" if r["ci95"] is None else "{} to {}".format(*map(_points, r["ci95"]))
         lines.append(
-            [r["claim"], f"{r['dataset']}, {r['profile']}", str(len(r["seeds"])), _points(r["paper_value"]),
-             _points(r["mean"]), ends, _points(r["bound"]), r["verdict"]]
+            [r["claim"], r["on"], str(len(r["seeds"])), _points(r["paper_value"]), _points(r["mean"]), ends,
+             _points(r["bound"]), r["verdict"]]
         )  # fmt: skip
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     table = "\n".join(
@@ -302,6 +304,7 @@ def _measure(
     name, settings = first.network
     return {
         "dataset": first.dataset,
+        "options": first.options,
         "profile": first.profile,
         "seeds": list(range(seeds)),
         "values": values,

@@ -70,6 +70,11 @@ class Work:
         return recipe_of(self.plan, self.seed, steps=recipe.steps // 2) if self.half else recipe
 
     @property
+    def options(self) -> dict:
+        """What its set is opened with beside name, split and size."""
+        return self.plan.get("figures", {}) if self.dataset == "figures" else {}
+
+    @property
     def network(self) -> tuple[str, dict]:
         """The network's name, and all of its settings."""
         plan = self.plan
@@ -88,7 +93,7 @@ class Work:
         return {
             "model": name,
             "settings": settings,
-            "dataset": {"name": self.dataset, "split": "train", "size": plan["size"]},
+            "dataset": {"name": self.dataset, "split": "train", "size": plan["size"], **self.options},
             "recipe": recipe,
             "optimizer": _described(plan["optimizer"]),
             # A schedule is a function; what it gives along the way tells it from others.
@@ -160,7 +165,7 @@ def train_run(
             return stored
         plan, where = work.plan, pick_device(device)
         train_set, small = training_sets(work, data_root, where)
-        test_set = open_dataset(work.dataset, "test", data_root, plan["size"], where)
+        test_set = open_dataset(work.dataset, "test", data_root, plan["size"], where, **work.options)
         if not is_trained(work, folder):
             train_work(work, work.recipe, train_set, folder, progress, callback, small)
         network, about = load_weights(folder / "last", where)
@@ -202,7 +207,7 @@ def training_sets(work: Work, data_root: str | Path | None, device: torch.device
     """What a run is trained on: the set in the plan's images, and in its small ones where it has any."""
     small = work.plan.get("small")
     sizes = [work.plan["size"], *([small["size"]] if small else [])]
-    sets = [open_dataset(work.dataset, "train", data_root, size, device, work.seed) for size in sizes]
+    sets = [open_dataset(work.dataset, "train", data_root, size, device, work.seed, **work.options) for size in sizes]
     return sets[0], sets[1] if small else None
 
 

@@ -364,7 +364,8 @@ def diagram(
             (x1, y1), (x2, y2) = boxes[start][:2], boxes[end][:2]
             line = {"arrowstyle": "-|>" if frames[end] else "-", "color": CENTRE_COLOUR, "capstyle": "round"}
             line |= {"shrinkA": 0, "shrinkB": 0, "patchA": frames[start], "patchB": frames[end]}
-            ax.annotate("", (x2, y2), (x1, y1), zorder=2, arrowprops=line | looks)
+            # Drawn after the boxes, which only then lie where the layout puts them.
+            ax.annotate("", (x2, y2), (x1, y1), zorder=4, arrowprops=line | looks)
             if start in notes:
                 ax.text((x1 + x2) / 2, (y1 + y2) / 2, notes[start], fontsize=8, zorder=5,
                         bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none"}, **middle)  # fmt: skip
@@ -391,7 +392,7 @@ def plot_claims(rows: list[dict], title: str = "") -> Figure:
     sheet.suptitle(title)
     for row, ax in zip(rows, axes[:, 0], strict=True):
         name = readable(row["claim"].removeprefix(f"{row['paper']}_"))
-        on = f"{row['dataset']}, {row['profile']}"
+        on = row["on"]
         colour = colours.get(row["verdict"], CENTRE_COLOUR)
         ax.set_yticks([0], [f"{name}\n{row['place']}\n{on}, {len(row['seeds'])} seeds"], fontsize=8)
         ax.set(ylim=(-0.7, 0.7))

@@ -143,7 +143,8 @@ _FOREARMS = (("r_wrist", "r_elbow"), ("l_elbow", "l_wrist"))
 # Groups of related joints in `part_groups` (Tang and Wu, CVPR 2019): the body's own (Sec. 3.1), the five of Fig. 2(b)
 # and the six of the text, by mutual information on MPII; the five with each shoulder in its arm's group too (Sec. 4.3).
 # Two and eight groups are not in the paper; these come out on the same poses with the window that gives the five. Order
-# of joints does not matter, and a skeleton leaves out the joints that it does not have.
+# of joints does not matter, and a skeleton leaves out the joints that it does not have. Open: the paper's joints are
+# MPII's; LSP's neck and FLIC's face go to the head.
 GROUPINGS = {
     "one": (_HIPS + _LEGS + _CHEST + _HEAD + _FOREARMS[0] + _FOREARMS[1],),
     "two": (_HIPS, _LEGS + _CHEST + _HEAD + _FOREARMS[0] + _FOREARMS[1]),
@@ -155,7 +156,7 @@ GROUPINGS = {
     ),
     "each": tuple((name,) for name in _HIPS + _LEGS + _CHEST + _HEAD + _FOREARMS[0] + _FOREARMS[1]),
     "body": (
-        ("head_top", "upper_neck", "neck", "thorax"), ("l_wrist", "l_elbow", "l_shoulder"),
+        ("head_top", "upper_neck", "neck", "thorax", "l_eye", "r_eye", "nose"), ("l_wrist", "l_elbow", "l_shoulder"),
         ("r_wrist", "r_elbow", "r_shoulder"), ("l_knee", "l_ankle"), ("r_knee", "r_ankle"), _HIPS,
     ),
     "overlapping": (
