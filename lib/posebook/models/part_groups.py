@@ -159,7 +159,11 @@ class Stem(nn.Module):
 
 
 class Branch(nn.Module):
-    """Features specific to one group (Sec. 3.2): 1x1 to `width` channels, residual blocks, 1x1 to a map a joint."""
+    """Features specific to one group (Sec. 3.2): 1x1 to `width` channels, residual blocks, 1x1 to a map a joint.
+
+    Open: the text has no norm after the first convolution, and there is none. With one, parameters would agree with
+    Table 6 to its last digit (26.69 M, where these are 26.68 M).
+    """
 
     def __init__(self, features: int, joints: int, width: int, blocks: int) -> None:
         super().__init__()
@@ -176,6 +180,8 @@ class Branch(nn.Module):
 
 class Branches(nn.Module):
     """A branch a group, and their maps put in the joints' order.
+
+    Open: the maps of a joint of several groups are averaged "as the final prediction"; here before the loss too.
 
     Args:
         groups: joint indices; every joint in one group or more.
