@@ -63,7 +63,8 @@ def spectral_groups(information: Float[Tensor, "j j"], groups: int = 5, seed: in
         raise ValueError(f"{len(information)} joints make 1 to {len(information)} groups, not {groups}")
     if groups == len(information):
         return [[joint] for joint in range(groups)]
-    clustering = SpectralClustering(groups, affinity="precomputed", random_state=seed, n_init=20)
+    # With few starts k-means now and then stops at a grouping that is not the best.
+    clustering = SpectralClustering(groups, affinity="precomputed", random_state=seed, n_init=200)
     labels = clustering.fit_predict(information.double().cpu().numpy())
     members = [(labels == label).nonzero()[0].tolist() for label in set(labels.tolist())]
     return sorted(members)
