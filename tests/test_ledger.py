@@ -16,7 +16,7 @@ from toy import Squares
 from posebook import ledger, ledger_runs
 from posebook.augment import Augmentation
 from posebook.checkpoint import STATE
-from posebook.claims import PAPERS, claims_of, part_groups, soft_argmax
+from posebook.claims import PAPERS, UNMEASURED, claims_of, part_groups, soft_argmax
 from posebook.cli import main
 from posebook.coordinates import HeatmapCodec
 from posebook.datasets import open_dataset
@@ -134,6 +134,12 @@ def test_claims_are_sound():
     assert close.paper_value == pytest.approx((91.2 - 91.9) / 100)
     blocks = next(claim for claim in soft_argmax.CLAIMS if claim.id == "soft_argmax_blocks")
     assert {"regression block_1", "one_block pckh"} <= blocks.details(table).keys()
+
+
+def test_claims_that_take_hours_are_measured_when_they_are_named():
+    assert {claim.paper for claim in select()} == set(PAPERS) - set(UNMEASURED)
+    assert {claim.paper for claim in select(PAPERS)} == set(PAPERS)
+    assert [claim.id for claim in select(["part_groups_depth"])] == ["part_groups_depth"]
 
 
 def test_part_groups_claims_are_what_their_words_say():

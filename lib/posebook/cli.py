@@ -334,7 +334,7 @@ def predict(
 
 
 @main.command()
-@click.option("--claims", multiple=True, help="Claims, or a paper for all of its, between commas.  [default: all]")
+@click.option("--claims", multiple=True, help="Claims, or papers, between commas.  [default: papers measured so far]")
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(min=1), help="How many seeds: 0, 1, ...")
 @click.option("--profile", default="study", show_default=True, help="quick, study or paper (GPU, real sets).")
 @click.option("--dataset", default="figures", show_default=True, help="figures, lsp, lspet or mpii.")

@@ -21,7 +21,7 @@ from datetime import date
 from pathlib import Path
 
 from posebook.checkpoint import replacing
-from posebook.claims import PAPERS, claims_of
+from posebook.claims import PAPERS, UNMEASURED, claims_of
 from posebook.datasets import open_dataset
 from posebook.forecast import forecast
 from posebook.ledger_runs import RUNS, Work, clock, read_run, train_all, train_run, works
@@ -79,7 +79,7 @@ class Claim:
 
 
 def select(names: Iterable[str] = ()) -> list[Claim]:
-    """Claims by their ids, or all of a paper's by its slug; no name takes all there are.
+    """Claims by their ids, or all of a paper's by its slug; no name takes those of all papers but `UNMEASURED`.
 
     Raises:
         ValueError: a name that is neither.
@@ -92,7 +92,9 @@ def select(names: Iterable[str] = ()) -> list[Claim]:
         raise ValueError(
             f"no claim or paper is called '{unknown[0]}'; the papers are {', '.join(PAPERS)}, the claims are {ids}"
         )
-    return [claim for claim in everything if not names or claim.id in names or claim.paper in names]
+    if not names:
+        return [claim for claim in everything if claim.paper not in UNMEASURED]
+    return [claim for claim in everything if claim.id in names or claim.paper in names]
 
 
 def interval(values: list[float], level: float = 0.95) -> tuple[float, list[float] | None]:
@@ -183,7 +185,7 @@ def row(claim: Claim, measurement: dict | None, dataset: str, profile: str, reas
 def read_rows(claims: list[Claim] | None = None, results: str | Path = RESULTS) -> list[dict]:
     """Everything that was ever measured, a row a claim, dataset and profile, of which the newest counts."""
     newest = {}
-    for claim in select() if claims is None else claims:
+    for claim in select(PAPERS) if claims is None else claims:
         for found in _measurements(claim, results):
             newest[claim.id, found["dataset"], found["profile"]] = row(claim, found, found["dataset"], found["profile"])
     return list(newest.values())
