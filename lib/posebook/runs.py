@@ -174,12 +174,16 @@ class Report:
 
 
 def live_curve(seconds: float = 2.0) -> Callable[[Run], None]:
-    """A callback that redraws the training curve under a notebook's cell, this often at most."""
-    drawn = -math.inf
+    """A callback that redraws the training curve under a notebook's cell, this often at most.
+
+    Drawing never takes more than a fiftieth of the time.
+    """
+    due = -math.inf
 
     def show(run: Run) -> None:
-        nonlocal drawn
-        if time.monotonic() - drawn < seconds:
+        nonlocal due
+        begin = time.monotonic()
+        if begin < due:
             return
         from IPython.display import clear_output, display
 
@@ -187,6 +191,7 @@ def live_curve(seconds: float = 2.0) -> Callable[[Run], None]:
 
         clear_output(wait=True)
         display(plot_curve(run.curve))
-        drawn = time.monotonic()
+        now = time.monotonic()
+        due = now + max(seconds, 49 * (now - begin))
 
     return show
