@@ -84,7 +84,7 @@ def test_lengths_and_errors():
     assert Figures("test").length == LENGTHS["test"]
     with pytest.raises(IndexError, match="0 to 1999"):
         Figures("test").batch(torch.tensor([2000]))
-    with pytest.raises(ValueError, match="life, plain"):
+    with pytest.raises(ValueError, match="life, objects, plain"):
         Figures("train", difficulty="easy")
     with pytest.raises(ValueError, match="8 divides"):
         Figures("train", size=100)
@@ -123,6 +123,15 @@ def test_plain_figures_are_whole_and_alone(plain):
     assert (plain.presence > 0).float().mean() > 0.99
     assert plain.instances.max() == 1
     assert (plain.presence == 1).float().mean() < 0.15
+
+
+def test_objects_stand_before_the_people_that_are_plain_without_them(plain):
+    hidden = Figures("train", difficulty="objects").batch(torch.arange(96))
+    torch.testing.assert_close(hidden.joints, plain.joints)
+    assert hidden.instances.max() == 1
+    more = (hidden.presence == 1).float().mean() - (plain.presence == 1).float().mean()
+    assert more > 0.03
+    assert ((hidden.presence == 1) >= (plain.presence == 1)).float().mean() > 0.99
 
 
 def test_visible_limbs_carry_their_label(plain):

@@ -193,6 +193,7 @@ def occlusion_curve(
     batch_size: int = 32,
     bf16: bool | None = None,
     progress: bool = False,
+    difficulty: str = "life",
 ) -> dict[str, list[float | None]]:
     """A network's accuracy on figures of which more and more is hidden; the same people at every share. No flip.
 
@@ -202,7 +203,7 @@ def occlusion_curve(
     Args:
         shares: of the joints in the image, to be occluded; each 0 to 0.5.
         people: spread evenly over the split.
-        seed: of the figures.
+        seed, difficulty: of the figures.
 
     Returns:
         Lists as long as `shares`: "share" that was asked for, "occluded_share" that there is; and PCKh@0.5, the mean
@@ -214,7 +215,7 @@ def occlusion_curve(
     from posebook.datasets.figures import Figures
 
     device = next(model.parameters()).device
-    sets = [Figures(split, model.settings["size"], device, seed, occluded=share) for share in shares]
+    sets = [Figures(split, model.settings["size"], device, seed, difficulty, occluded=share) for share in shares]
     curve = {name: [] for name in ("share", "occluded_share", *AMONG)}
     for share, dataset in zip(shares, sets, strict=True):
         found, _, truth = evaluate(model, dataset, people, batch_size, bf16=bf16, progress=progress)

@@ -21,7 +21,7 @@ from posebook.datasets.sample import HEAD_OF_JOINTS, Sample, torso_size
 from posebook.prior import PosePrior
 from posebook.skeleton import MPII, TAGS
 
-DIFFICULTIES = ("life", "plain")
+DIFFICULTIES = ("life", "objects", "plain")
 LENGTHS = {"train": None, "validation": 1000, "test": 2000}
 
 # Images painted at a time, at 128 pixels: more do not fit the cache of a CPU, fewer waste its start-up.
@@ -41,7 +41,7 @@ class Figures:
         size: side of the images in pixels, a multiple of 8.
         seed: another seed, other people.
         difficulty: "life" has other people, occluding objects, truncation, clutter; "plain" is one whole person
-            before a quiet background, for first lessons.
+            before a quiet background, for first lessons; "objects" is that person behind objects as in "life".
         people: how many people a scene shows at most (1 to 3) with labels for each. With 1 the others that walk by
             are background, as in LIP; with more, every scene has that many places in `people_joints`, and `parsing`
             labels everyone.

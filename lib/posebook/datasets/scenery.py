@@ -24,7 +24,7 @@ _SHAPES, _GROUND, _CAMERA, _LIGHT, _OCCLUDERS, _PLACES = 21, 22, 23, 24, 25, 26
 def objects(
     keys: Int64[Tensor, " b"], pose: Float[Tensor, "b 16 2"], size: int, difficulty: str, before: bool = True
 ) -> Shapes:
-    """Clutter behind people and objects before them.
+    """Clutter behind people ("life") and objects before them (all but "plain").
 
     More than half of the scenes have an object that is placed over one of the person's joints.
 
@@ -32,10 +32,9 @@ def objects(
         pose: joints of the person to find, in pixels.
         before: whether there are objects before people; without them all else stays as it is.
     """
-    life = difficulty == "life"
     front = torch.arange(_CLUTTER + _OBJECTS, device=keys.device) >= _CLUTTER
-    odds = torch.where(front, 0.0, 0.75 if life else 0.0)
-    if life and before:
+    odds = torch.where(front, 0.0, 0.75 if difficulty == "life" else 0.0)
+    if difficulty != "plain" and before:
         odds[_CLUTTER:] = torch.tensor([0.45, 0.18, 0.08], device=keys.device)
     return _things(Draws(keys, 640, _SHAPES), pose, size, front, odds)
 
@@ -123,7 +122,7 @@ def _ground(keys: Int64[Tensor, " b"], size: int, difficulty: str) -> Float[Tens
     draws = Draws(keys, 1000, _GROUND)
     # Walls and floors are paler than clothes.
     wall, floor = (torch.lerp(c, c.mean(1, keepdim=True), 0.4) for c in (palette.cloth(draws), palette.cloth(draws)))
-    if difficulty == "plain":
+    if difficulty != "life":
         wall = 0.55 + 0.4 * wall * draws.uniform()[:, None]
         floor = wall * 0.9
     floor = torch.where(draws.chance(0.7)[:, None], floor, wall)
@@ -133,7 +132,7 @@ def _ground(keys: Int64[Tensor, " b"], size: int, difficulty: str) -> Float[Tens
     edge = centres[:, None] - height[:, None, None] - slope[:, None, None] * (centres - size / 2)
     mix = torch.sigmoid(edge / draws.uniform(0.3, 3.0)[:, None, None])[:, None]
     image = wall[:, :, None, None] * (1 - mix) + floor[:, :, None, None] * mix
-    rough = (0.04 if difficulty == "plain" else 0.5) * draws.uniform(0.2, 1.0)
+    rough = (0.5 if difficulty == "life" else 0.04) * draws.uniform(0.2, 1.0)
     unevenness = 1.0
     for cells, strength in ((3, 0.8), (8, 0.5), (15, 0.35)):
         blotches = (rough * strength)[:, None] * draws.many(cells * cells, -1, 1)
