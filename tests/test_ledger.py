@@ -111,7 +111,7 @@ def test_claims_are_sound():
         module = claims_of(paper)
         assert module.LENGTH[0] in module.VARIANTS
         assert {"quick", "study", "paper"} <= set(module.PROFILES)
-        for network, over in module.VARIANTS.values():
+        for network, over, *_ in module.VARIANTS.values():
             settings = over(module.PROFILES["paper"]["settings"]) if callable(over) else over
             assert settings.keys() <= model_settings(network).keys()
         for claim in module.CLAIMS:
@@ -464,7 +464,7 @@ def test_a_set_that_is_not_here_is_not_measured(tmp_path, trained):
             "no claim or paper is called 'nothing'; the papers are soft_argmax, part_groups",
         ),
         (["--profile", "huge"], "have no profile 'huge'; they have quick, study, paper"),
-        (["--dataset", "coco"], "claims are measured on figures, mpii, lsp, lspet; there is no 'coco'"),
+        (["--dataset", "coco"], "claims are measured on figures, mpii, lsp, lspet, lip, pascal; there is no 'coco'"),
         (["--device", "abacus", "--profile", "quick"], "device 'abacus' cannot be used here"),
     ],
 )

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from posebook.coordinates import HeatmapCodec, invert, similarity, transform_points, warp
 from posebook.datasets import Dataset
-from posebook.metrics import AMONG, Truth, pckh
+from posebook.metrics import AMONG, Truth, confusion, pckh
 from posebook.precision import autocast, channels_last
 from posebook.processes import processes, sum_over_processes
 from posebook.skeleton import Skeleton
@@ -155,16 +155,8 @@ def evaluate(
     """
     from tqdm.auto import tqdm
 
-    if dataset.widen != 1:
-        raise ValueError(
-            f"{dataset.name}/{dataset.split} shows people smaller than networks learn them; open it with widen=1.0"
-        )
-    if dataset.length is None and count is None:
-        raise ValueError(f"{dataset.name}/{dataset.split} has no end: say how many to evaluate")
-    people = dataset.length if count is None else count if dataset.length is None else min(count, dataset.length)
-    numbers = torch.arange(people)
-    if dataset.length is not None:
-        numbers = numbers * dataset.length // max(people, 1)
+    numbers = _spread(dataset, count)
+    people = len(numbers)
     rank, world = processes()
     joints = len(dataset.skeleton)
     device = torch.device(dataset.device)
@@ -182,6 +174,49 @@ def evaluate(
     found, confidence, true, presence, sizes = table.split([2 * joints, joints, 2 * joints, joints, 2], 1)
     truth = Truth(true.reshape(-1, joints, 2), presence.to(torch.uint8), sizes[:, 0], sizes[:, 1])
     return found.reshape(-1, joints, 2), confidence, truth
+
+
+def _spread(dataset: Dataset, count: int | None) -> Int[Tensor, " n"]:
+    """The numbers of so many people of a set, spread evenly; errors as `evaluate` says."""
+    if dataset.widen != 1:
+        raise ValueError(
+            f"{dataset.name}/{dataset.split} shows people smaller than networks learn them; open it with widen=1.0"
+        )
+    if dataset.length is None and count is None:
+        raise ValueError(f"{dataset.name}/{dataset.split} has no end: say how many to evaluate")
+    people = dataset.length if count is None else count if dataset.length is None else min(count, dataset.length)
+    numbers = torch.arange(people)
+    return numbers if dataset.length is None else numbers * dataset.length // max(people, 1)
+
+
+@torch.no_grad()
+def parse(
+    model: nn.Module, dataset: Dataset, count: int | None = None, batch_size: int = 32, bf16: bool | None = None
+) -> Int[Tensor, "parts parts"]:
+    """How many pixels of each part (row) a network gives each label (column): what `metrics.parsing_score` takes.
+
+    Args:
+        model: one with `labels(outputs)`, part labels (b, s, s), and the setting `parts`.
+        count: as in `evaluate`.
+
+    Raises:
+        ValueError: the set has no part labels, or as `evaluate` and the network's `labels` do.
+    """
+    parts = model.settings["parts"]
+    rank, world = processes()
+    matrix = torch.zeros(parts, parts, dtype=torch.float64, device=torch.device(dataset.device))
+    was_training = model.training
+    model.eval()
+    try:
+        for numbers in _spread(dataset, count).split(batch_size)[rank::world]:
+            sample = dataset.batch(numbers)
+            if sample.parsing is None:
+                raise ValueError(f"{dataset.name}/{dataset.split} has no part labels: take a set that has, or figures")
+            labels = model.labels(_look(model, sample.images, 1.0, False, bf16))
+            matrix += confusion(labels, sample.parsing, parts).sum(0)
+    finally:
+        model.train(was_training)
+    return sum_over_processes(matrix).long().cpu()
 
 
 def occlusion_curve(

@@ -57,6 +57,7 @@ class Claim:
         measure: from one seed's readings to the number that is held against the bound.
         details: further numbers to be stored beside it, by name.
         bound: the claim holds above it.
+        sets: those it can be measured on, where that is not all.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Claim:
     measure: Callable[[Readings], float]
     details: Callable[[Readings], dict[str, float]]
     bound: float | int = 0.0
+    sets: tuple[str, ...] = ()
 
     @property
     def about(self) -> dict:
@@ -148,11 +150,12 @@ def measure(
     """
     wanted = {c.id: works(c.paper, dataset, profile, seeds, c.variants) for c in claims}
     found = {c.id: _stored(c, wanted[c.id], seeds, results) for c in claims}
+    elsewhere = {c.id: f"it is about {', '.join(c.sets)}" for c in claims if c.sets and dataset not in c.sets}
     todo = [claim for claim in claims if found[claim.id] is None]
     if len(todo) < len(claims):
         say(f"{len(claims) - len(todo)} of {len(claims)} claims are measured already, in {results}")
     closed = {paper: _closed(paper, dataset, profile, data_root) for paper in {claim.paper for claim in todo}}
-    reasons = {claim.id: closed[claim.paper] for claim in todo}
+    reasons = {claim.id: elsewhere.get(claim.id) or closed[claim.paper] for claim in todo}
     todo = [claim for claim in todo if reasons[claim.id] is None]
     # Seed by seed, so that a ledger that was stopped has whole ones.
     missing = sorted({work: None for claim in todo for work in wanted[claim.id]}, key=lambda work: work.seed)
@@ -262,7 +265,7 @@ def _announce(
     say("Finding out how long this takes ...")
     paces: dict = {}
     about = forecast(missing, runs, data_root, device, jobs, paces)
-    some = missing[0]
+    some = missing[-1]  # learners, of figures, come first
     fresh = len(missing) - about.stored - about.begun
     begun = f"{about.begun} begun, " if about.begun else ""
     say(
@@ -302,7 +305,8 @@ def _measure(
             name = error.args[0]
             raise UnreadableError(f"{wanted[0].dataset} has nothing to read '{name}' off the networks by") from error
     mean, ci95 = interval(values)
-    first, plan = wanted[0], wanted[0].plan
+    first = next(work for work in wanted if work.variant == base)
+    plan = first.plan
     name, settings = first.network
     return {
         "dataset": first.dataset,

@@ -15,11 +15,12 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from posebook.checkpoint import STATE, load_weights, read_record, replacing
 from posebook.claims import claims_of
@@ -29,13 +30,15 @@ from posebook.paths import ROOT
 from posebook.processes import pick_device
 from posebook.profiles import recipe_of
 from posebook.runs import Run
-from posebook.skeleton import LSP, MPII
+from posebook.skeleton import LSP, MPII, PASCAL
 from posebook.training import Recipe, train
 
 RUNS = ROOT / "runs" / "ledger"
+# Beside a run's weights: the rows of its training history.
+HISTORY = "history.json"
 
 # Whose joints a set has, so that a run can be named where the set is not.
-SKELETONS = {"figures": MPII, "mpii": MPII, "lsp": LSP, "lspet": LSP}
+SKELETONS = {"figures": MPII, "mpii": MPII, "lsp": LSP, "lspet": LSP, "lip": MPII, "pascal": PASCAL}
 
 # A recipe's numbers that decide nothing about the weights.
 _INDIFFERENT = ("log_every", "validate_every", "validation_images", "save_every", "save_seconds")
@@ -72,13 +75,24 @@ class Work:
     @property
     def options(self) -> dict:
         """What its set is opened with beside name, split and size."""
-        return self.plan.get("figures", {}) if self.dataset == "figures" else {}
+        return self.plan.get("figures", {}) | self._more.get("figures", {}) if self.dataset == "figures" else {}
+
+    @property
+    def learner(self) -> Work | None:
+        """The run whose network gives this one's its learner (`take_learner`), where the variant has one."""
+        variant = self._more.get("learner")
+        return replace(self, variant=variant, dataset="figures") if variant else None
+
+    @property
+    def _more(self) -> dict:
+        """What the variant has beside a network and its settings."""
+        return dict(*claims_of(self.paper).VARIANTS[self.variant][2:])
 
     @property
     def network(self) -> tuple[str, dict]:
         """The network's name, and all of its settings."""
         plan = self.plan
-        name, over = claims_of(self.paper).VARIANTS[self.variant]
+        name, over = claims_of(self.paper).VARIANTS[self.variant][:2]
         over = over(plan["settings"]) if callable(over) else over
         given = plan["settings"] | over | {"size": plan["size"], "joints": len(SKELETONS[self.dataset])}
         known = model_settings(name)
@@ -101,6 +115,8 @@ class Work:
             # Figures are drawn anew for every step.
             "augmentation": None if self.dataset == "figures" else vars(plan["augmentation"]),
             "small": plan.get("small"),
+            # A key of its own, so that runs without a learner keep their names.
+            **({"learner": self.learner.key} if self.learner else {}),
         }
 
     @property
@@ -167,10 +183,19 @@ def train_run(
         train_set, small = training_sets(work, data_root, where)
         test_set = open_dataset(work.dataset, "test", data_root, plan["size"], where, **work.options)
         if not is_trained(work, folder):
-            train_work(work, work.recipe, train_set, folder, progress, callback, small)
+            learner = work.learner
+            if learner is not None:
+                train_run(learner, runs, data_root, device, progress=progress)
+                learner = load_weights(run_folder(learner, runs) / "last", where)[0]
+            run = train_work(work, work.recipe, train_set, folder, progress, callback, small, learner)
+            with replacing(folder / HISTORY) as part:
+                part.write_text(json.dumps(run.history["training"]) + "\n", encoding="utf-8")
         network, about = load_weights(folder / "last", where)
         begin = time.monotonic()
-        readings = claims_of(work.paper).readings(network, test_set, plan["test_images"], train_set)
+        module = claims_of(work.paper)
+        readings = module.readings(network, test_set, plan["test_images"], train_set)
+        if hasattr(module, "curve_readings") and (folder / HISTORY).is_file():
+            readings |= module.curve_readings(json.loads((folder / HISTORY).read_text(encoding="utf-8")))
         result = {
             "run": str(work),
             "readings": readings,
@@ -219,16 +244,21 @@ def train_work(
     progress: bool = False,
     callback: Callable[[Run], None] | None = None,
     small: Dataset | None = None,
+    learner: nn.Module | None = None,
 ) -> Run:
     """Train a run's network by a recipe, in a folder that it goes on from where there is one.
 
     Args:
         small: the set in the plan's small images, where it has any.
+        learner: the network that gives this one its learner.
     """
     plan, (name, settings) = work.plan, work.network
     torch.manual_seed(work.seed)
+    network = create(name, **settings)
+    if learner is not None:
+        network.take_learner(learner)
     return train(
-        create(name, **settings),
+        network,
         dataset,
         recipe,
         optimizer=plan["optimizer"],
@@ -258,7 +288,8 @@ def works(paper: str, dataset: str, profile: str, seeds: int, variants: Iterable
     variants = list(module.VARIANTS) if variants is None else list(variants)
     wanted = [Work(paper, base, dataset, profile, 0), Work(paper, base, dataset, profile, 0, half=True)]
     wanted += [Work(paper, variant, dataset, profile, seed) for seed in range(seeds) for variant in variants]
-    return list(dict.fromkeys(wanted))
+    # Learners first, so that nobody waits for the one that another run needs.
+    return list(dict.fromkeys([*(work.learner for work in wanted if work.learner is not None), *wanted]))
 
 
 def threads_of(jobs: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
 
@@ -56,3 +56,16 @@ def presence_cross_entropy(logits: Float[Tensor, "b j"], presence: Shaped[Tensor
         presence: a joint is in the image where this is not 0, occluded or visible.
     """
     return F.binary_cross_entropy_with_logits(logits, (presence > 0).to(logits.dtype))
+
+
+def parsing_cross_entropy(logits: Float[Tensor, "b parts h w"], labels: UInt8[Tensor, "b s s"]) -> Float[Tensor, ""]:
+    """Cross-entropy of part labels, averaged over the batch and all pixels: Nie et al. (CVPR 2018), Sec. 3.3.
+
+    Open: at which resolution is not said. As in the authors' code, logits are brought to the labels' own, bilinearly.
+
+    Args:
+        labels: of parts; a pixel of 255 is not labelled and costs nothing.
+    """
+    logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode="bilinear")
+    # A constant: the number of labelled pixels would weigh the halves of a batch differently.
+    return F.cross_entropy(logits, labels.long(), ignore_index=255, reduction="sum") / labels.numel()

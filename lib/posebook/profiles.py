@@ -145,8 +145,34 @@ _PART_GROUPS = {
     },
 }  # fmt: skip
 
+# Nie et al. (CVPR 2018), Sec. 4.1: turned by up to 40 degrees, moved by up to 40 of 256 pixels, mirrored; no colours.
+# Departs: people grow or shrink by 1 -+ 0.35, where the paper has 0.8 to 1.5.
+_NIE = Augmentation(scale=0.35, rotation=40, shift=40 / 256, flip=0.5)
+
+_PARSING_INDUCED = {
+    # The adapter loses its second pooling: of 16x16 cells both would leave 1x1 kernels.
+    "quick": _HOURGLASS["quick"] | {
+        "settings": {"stacks": 1, "features": 64, "depth": 3, "parsing_units": 1, "poolings": 1},
+        "augmentation": _NIE,
+    },
+    "study": _HOURGLASS["study"] | {
+        "settings": {"stacks": 1, "features": 128, "depth": 3, "parsing_units": 1, "poolings": 1},
+        "augmentation": _NIE,
+    },
+    # Sec. 4.1: RMSProp from 2.5e-3, halved at epochs 150, 170 and 200 of 250, on LIP's 30,462 images. Open: the batch.
+    # Tested on six scales with flip; Open: which six.
+    "paper": _HOURGLASS["paper"] | {
+        "settings": {"stacks": 8, "features": 256, "depth": 4, "parsing_units": 2},
+        "recipe": _HOURGLASS["paper"]["recipe"] | {"steps": 250 * 30462 // 16, "learning_rate": 2.5e-3},
+        "schedule": milestones((150 / 250, 170 / 250, 200 / 250), by=0.5),
+        "augmentation": _NIE,
+        "test_scales": (0.8, 0.9, 1.0, 1.1, 1.2, 1.3),
+    },
+}  # fmt: skip
+
 PROFILES = {
     "hourglass": _HOURGLASS,
+    "parsing_induced": _PARSING_INDUCED,
     "part_groups": _PART_GROUPS,
     "soft_argmax": _SOFT_ARGMAX,
     "soft_argmax_detection": _SOFT_ARGMAX,

@@ -22,6 +22,7 @@ from torch import nn
 # Where the network of each name is defined.
 _CLASSES = {
     "hourglass": ("posebook.models.hourglass", "Hourglass"),
+    "parsing_induced": ("posebook.models.parsing_induced", "ParsingInduced"),
     "part_groups": ("posebook.models.part_groups", "PartGroups"),
     "soft_argmax": ("posebook.models.soft_argmax", "SoftArgmax"),
     "soft_argmax_detection": ("posebook.models.soft_argmax", "SoftArgmaxDetection"),

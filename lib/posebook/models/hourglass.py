@@ -65,15 +65,20 @@ class Hourglass(nn.Module):
 
     def forward(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b stacks joints cells cells"]:
         """Heat maps of every stack, a quarter of the input's side."""
+        y, earlier = self.encode(images)  # (b, features, s / 4, s / 4)
+        return torch.stack([*earlier, self.to_maps[-1](y)], 1).float()  # (b, stacks, joints, s / 4, s / 4)
+
+    def encode(
+        self, images: Float[Tensor, "b 3 s s"]
+    ) -> tuple[Float[Tensor, "b features s/4 s/4"], list[Float[Tensor, "b joints s/4 s/4"]]]:
+        """What the last stack's heat maps are made of, and the heat maps of the stacks before it."""
         x = self.stem(images)  # (b, features, s / 4, s / 4)
-        outputs = []
-        for stack, hourglass in enumerate(self.hourglasses):
-            y = self.heads[stack](hourglass(x))  # (b, features, s / 4, s / 4)
-            maps = self.to_maps[stack](y)  # (b, joints, s / 4, s / 4)
-            outputs.append(maps)
-            if stack < len(self.merge_maps):
-                x = x + self.merge_features[stack](y) + self.merge_maps[stack](maps)  # (b, features, s / 4, s / 4)
-        return torch.stack(outputs, 1).float()  # (b, stacks, joints, s / 4, s / 4)
+        earlier = []
+        for stack, merge in enumerate(self.merge_maps):
+            y = self.heads[stack](self.hourglasses[stack](x))  # (b, features, s / 4, s / 4)
+            earlier.append(self.to_maps[stack](y))  # (b, joints, s / 4, s / 4)
+            x = x + self.merge_features[stack](y) + merge(earlier[-1])  # (b, features, s / 4, s / 4)
+        return self.heads[-1](self.hourglasses[-1](x)), earlier
 
     def loss(
         self, outputs: Float[Tensor, "b stacks joints cells cells"], batch: Sample

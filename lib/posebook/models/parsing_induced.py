@@ -1,0 +1,351 @@
+"""The parsing induced learner (PIL) of Nie, Feng, Zuo, Yan: *Human Pose Estimation with Parsing Induced Learner*,
+CVPR 2018, and the networks it is measured against.
+
+A second network learns to tell body parts apart, and from its features convolution kernels are predicted, for each
+image its own, by which the first network's features are refined before joints are read from them.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from posebook.coordinates import HeatmapCodec
+from posebook.datasets.sample import Sample
+from posebook.layers.adaptive_conv import AdaptiveConv
+from posebook.layers.vgg import VGG16
+from posebook.losses import heatmap_mse, parsing_cross_entropy
+from posebook.models import check_counts
+from posebook.models.hourglass import STRIDE, Hourglass
+from posebook.skeleton import PARTS
+
+BACKBONES = ("hourglass", "vgg16")
+VARIANTS = ("pil", "pose", "self", "self_factored", "add", "multi", "concat", "mtl")
+ORDERS = ("paper", "official")
+
+# Variants with a parsing network of their own; in "mtl" the pose network parses, and the rest never see a label.
+_PARSERS = ("pil", "add", "multi", "concat")
+
+
+class Outputs(NamedTuple):
+    """What `ParsingInduced` gives for a batch.
+
+    Attributes:
+        maps: heat maps of each stack of the pose network.
+        parsing: a logit a part, at the parsing network's resolution; None in variants that do not parse.
+        kernels: the predicted kernels, None in variants that predict none.
+    """
+
+    maps: Float[Tensor, "b stacks joints h w"]
+    parsing: Float[Tensor, "b parts h w"] | None
+    kernels: Float[Tensor, "b features k k"] | None
+
+
+class ParsingInduced(nn.Module):
+    """A pose network with a parsing induced learner (Sec. 3, Fig. 2), or one of Sec. 4.2's other ways to use parsing.
+
+    Args:
+        joints: number of heat maps.
+        size: side of the input in pixels: for hourglasses a multiple of 4 * 2 ** depth, for VGG16 of 8.
+        variant: "pil" is the paper's. "pose" is the pose network alone. "self" has a usual convolution in the place of
+            the adaptive one, "self_factored" the adaptive one with a kernel that is the same for all images. "add",
+            "multi" and "concat" join the parsing network's features to the pose network's; "mtl" learns both tasks
+            from one network's features.
+        backbone: "hourglass" or "vgg16", of both networks.
+        stacks, units: of the pose network, m and n of HG-ms-nu.
+        parsing_units: of the parsing network, which has one stack: n of HG-1s-nu.
+        features: channels, a multiple of 4 (of 8 for VGG16, whose own are 512).
+        depth: poolings inside an hourglass.
+        norm: whether VGG16 has batch norm, without which it hardly learns from scratch (`load_imagenet` takes either).
+        poolings: of the parameter adapter, the paper's 2, or fewer for small images.
+        order: in which U, the predicted kernels and V come: "paper", or "official" as in the authors' code.
+        beta: the parsing loss's weight, eq. (2).
+        parts: number of part labels, with the background.
+        frozen: the learner's encoder and adapter come from another network (`take_learner`) and are not trained (Sec.
+            4.4): for sets without part labels.
+        sigma: standard deviation of the target's Gaussians, in cells.
+
+    Raises:
+        ValueError: a setting out of its range, or a size of which the adapter makes no odd kernel.
+    """
+
+    def __init__(
+        self,
+        joints: int = 16,
+        size: int = 256,
+        variant: str = "pil",
+        backbone: str = "hourglass",
+        stacks: int = 8,
+        units: int = 1,
+        parsing_units: int = 2,
+        features: int = 256,
+        depth: int = 4,
+        norm: bool = True,
+        poolings: int = 2,
+        order: str = "paper",
+        beta: float = 1.0,
+        parts: int = len(PARTS),
+        frozen: bool = False,
+        sigma: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.settings = {
+            "joints": joints, "size": size, "variant": variant, "backbone": backbone, "stacks": stacks, "units": units,
+            "parsing_units": parsing_units, "features": features, "depth": depth, "norm": norm, "poolings": poolings,
+            "order": order, "beta": beta, "parts": parts, "frozen": frozen, "sigma": sigma,
+        }  # fmt: skip
+        _check(**self.settings)
+        stride = STRIDE if backbone == "hourglass" else VGG16.stride
+        self.codec = HeatmapCodec(size, stride, sigma)
+        self.pose = _encoder(backbone, joints, size, stacks, features, units, depth, norm)
+        self.to_maps = nn.Conv2d(features * (2 if variant == "concat" else 1), joints, 1)
+        if variant in _PARSERS:
+            self.parsing = _encoder(backbone, parts, size, 1, features, parsing_units, depth, norm)
+        # A frozen learner's labels are not asked for.
+        parses = variant in (*_PARSERS, "mtl") and not frozen
+        self.to_parts = nn.Conv2d(features, parts, 1) if parses else None
+        if variant == "pil":
+            self.adapter = ParameterAdapter(features, poolings)
+        if variant in ("pil", "self_factored"):
+            self.adaptive = AdaptiveConv(features, order=order)
+        if variant in ("self", "self_factored"):
+            side = kernel_side(size // stride, poolings)
+        if variant == "self":
+            self.convolution = nn.Conv2d(features, features, side, padding=side // 2, bias=False)
+        if variant == "self_factored":
+            # As PyTorch draws a depthwise convolution's.
+            bound = 1 / side
+            self.kernels = nn.Parameter(torch.empty(features, side, side).uniform_(-bound, bound))
+        if frozen:
+            for part in self._learner():
+                part.requires_grad_(False).eval()
+
+    def forward(
+        self, images: Float[Tensor, "b 3 s s"], kernels: Float[Tensor, "b features k k"] | None = None
+    ) -> Outputs:
+        """Heat maps, part logits and predicted kernels.
+
+        Args:
+            kernels: takes these instead of those that the images' own parsing features give.
+        """
+        variant = self.settings["variant"]
+        pose, earlier = _encode(self.pose, images)  # F^P: (b, features, h, w)
+        parsing = _encode(self.parsing, images)[0] if variant in _PARSERS else pose  # F^S: (b, features, h, w)
+        if variant == "pil" and kernels is None:
+            kernels = self.adapter(parsing)  # theta~: (b, features, k, k)
+        if variant == "self_factored":
+            kernels = self.kernels.expand(len(images), -1, -1, -1)
+        refined = self._refine(pose, parsing, kernels)  # F^P*: (b, features, h, w); twice the features for "concat"
+        maps = torch.stack([*earlier, self.to_maps(refined)], 1).float()  # (b, stacks, joints, h, w)
+        parts = None if self.to_parts is None else self.to_parts(parsing).float()  # (b, parts, h, w)
+        return Outputs(maps, parts, kernels)
+
+    def _refine(
+        self, pose: Float[Tensor, "b c h w"], parsing: Float[Tensor, "b c h w"], kernels: Tensor | None
+    ) -> Float[Tensor, "b refined h w"]:
+        """The features that joints are read from."""
+        match self.settings["variant"]:
+            case "pil" | "self_factored":
+                return pose + self.adaptive(pose, kernels)
+            case "self":
+                return pose + self.convolution(pose)
+            case "add":
+                return pose + parsing
+            case "multi":
+                return pose * parsing
+            case "concat":
+                return torch.cat([pose, parsing], 1)
+        return pose
+
+    def loss(self, outputs: Outputs, batch: Sample) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Eq. (2): `heatmap_mse` of every stack, summed, plus beta times `parsing_cross_entropy`.
+
+        Raises:
+            ValueError: the batch has no part labels, and the network is to learn them.
+        """
+        target = self.codec.of(outputs.maps).encode(batch.joints, batch.presence)
+        terms = {"pose": torch.stack([heatmap_mse(m, target, batch.presence) for m in outputs.maps.unbind(1)]).sum()}
+        if outputs.parsing is None:
+            return terms["pose"], terms
+        if batch.parsing is None:
+            raise ValueError(
+                f"{self.settings['variant']} learns part labels, and this set has none: take a learner from another "
+                "set (frozen=True), or a variant that does not parse (pose, self, self_factored)"
+            )
+        terms["parsing"] = parsing_cross_entropy(outputs.parsing, batch.parsing)
+        return terms["pose"] + self.settings["beta"] * terms["parsing"], terms
+
+    def decode(self, outputs: Outputs) -> tuple[Float[Tensor, "b joints 2"], Float[Tensor, "b joints"]]:
+        """Joints in image pixels and the height of each peak, from the last stack; parsing is ignored (Sec. 3.3)."""
+        return self.codec.decode(self.maps(outputs))
+
+    def maps(self, outputs: Outputs) -> Float[Tensor, "b joints cells cells"]:
+        """The last stack's heat maps, which inference averages over mirror images and scales."""
+        return outputs.maps[:, -1]
+
+    def labels(self, outputs: Outputs) -> Int[Tensor, "b s s"]:
+        """The most likely part of every pixel of the image.
+
+        Raises:
+            ValueError: the variant does not parse.
+        """
+        if outputs.parsing is None:
+            raise ValueError(f"{self.settings['variant']} parses nothing here: it has no part logits")
+        side = outputs.parsing.shape[-1] * self.codec.stride
+        return F.interpolate(outputs.parsing, size=(side, side), mode="bilinear").argmax(1)
+
+    def _learner(self) -> list[nn.Module]:
+        """Parsing encoder and parameter adapter."""
+        return [self.parsing, self.adapter]
+
+    def take_learner(self, other: ParsingInduced) -> None:
+        """The encoder and adapter of a network that was trained where part labels are (Sec. 4.4).
+
+        Raises:
+            ValueError: either network has no learner, or they are of different settings.
+        """
+        shared = ("backbone", "parsing_units", "features", "depth", "poolings")
+        for network in (self, other):
+            if network.settings["variant"] != "pil":
+                raise ValueError(f"a {network.settings['variant']} has no learner: give networks of variant pil")
+        for name in shared:
+            if self.settings[name] != other.settings[name]:
+                raise ValueError(
+                    f"the learner was made with {name}={other.settings[name]}, and this network has "
+                    f"{name}={self.settings[name]}: give them the same"
+                )
+        for mine, given in zip(self._learner(), other._learner(), strict=True):
+            mine.load_state_dict(given.state_dict())
+
+    def load_imagenet(self, path: str | Path) -> None:
+        """ImageNet's weights for both networks, where they are VGG16: as `VGG16.load_imagenet`.
+
+        Raises:
+            ValueError: the networks are hourglasses.
+        """
+        if self.settings["backbone"] != "vgg16":
+            raise ValueError(
+                "ImageNet's weights are for VGG16, and these networks are hourglasses: give backbone=vgg16"
+            )
+        for network in (self.pose, getattr(self, "parsing", None)):
+            if network is not None:
+                network.load_imagenet(path)
+
+    def train(self, mode: bool = True) -> ParsingInduced:
+        """As usual, but a frozen learner stays as it is: its batch norm keeps the statistics it has."""
+        super().train(mode)
+        if self.settings["frozen"]:
+            for part in self._learner():
+                part.eval()
+        return self
+
+
+class ParameterAdapter(nn.Module):
+    """From parsing features to a kernel a channel (Sec. 3.2, Fig. 3): 3x3 / 2, max pool, 3x3, max pool, 3x3.
+
+    The padding is that of the authors' code: none in the first convolution, same size in the others; 64x64 features
+    give 7x7 kernels.
+
+    Departs: for small images poolings can be left out, the last first; the paper has both.
+
+    Args:
+        features: channels, in and out.
+        poolings: 0 to 2.
+    """
+
+    def __init__(self, features: int, poolings: int = 2) -> None:
+        super().__init__()
+        self.poolings = poolings
+        self.conv1 = nn.Conv2d(features, features, 3, stride=2)
+        self.conv2 = nn.Conv2d(features, features, 3, padding=1)
+        self.conv3 = nn.Conv2d(features, features, 3, padding=1)
+
+    def forward(self, parsing: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c k k"]:
+        x = self.conv1(parsing)  # (b, c, 31, 31) of 64x64
+        x = self.conv2(F.max_pool2d(x, 2) if self.poolings > 0 else x)  # (b, c, 15, 15)
+        return self.conv3(F.max_pool2d(x, 2) if self.poolings > 1 else x)  # (b, c, 7, 7)
+
+
+def kernel_side(cells: int, poolings: int = 2) -> int:
+    """Side of the kernels that `ParameterAdapter` makes of a map of so many cells a side.
+
+    Raises:
+        ValueError: it is even or below 1, so that no kernel can be centred.
+    """
+    side = (cells - 3) // 2 + 1
+    for _ in range(poolings):
+        side //= 2
+    if side < 1 or side % 2 == 0:
+        raise ValueError(
+            f"parsing_induced: from {cells} cells a side, {poolings} poolings make kernels of side {max(side, 0)}, and "
+            "an adaptive convolution needs an odd one: give another size, or poolings (0, 1 or 2)"
+        )
+    return side
+
+
+def _encoder(
+    backbone: str, maps: int, size: int, stacks: int, features: int, units: int, depth: int, norm: bool
+) -> nn.Module:
+    if backbone == "vgg16":
+        return VGG16(features, norm)
+    network = Hourglass(maps, size, stacks, features, units, depth)
+    # The last stack's maps are made of the refined features.
+    del network.to_maps[-1]
+    return network
+
+
+def _encode(network: nn.Module, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Features, and the heat maps of earlier stacks."""
+    return network.encode(images) if isinstance(network, Hourglass) else (network(images), [])
+
+
+def _check(
+    joints: int,
+    size: int,
+    variant: str,
+    backbone: str,
+    stacks: int,
+    units: int,
+    parsing_units: int,
+    features: int,
+    depth: int,
+    norm: bool,
+    poolings: int,
+    order: str,
+    beta: float,
+    parts: int,
+    frozen: bool,
+    sigma: float,
+) -> None:
+    """ValueError for a setting out of its range; what an hourglass needs, it checks itself."""
+    check_counts(
+        "parsing_induced", joints=joints, size=size, stacks=stacks, units=units, parsing_units=parsing_units,
+        features=features, depth=depth, parts=parts,
+    )  # fmt: skip
+    names = (("variant", variant, VARIANTS), ("backbone", backbone, BACKBONES), ("order", order, ORDERS))
+    for name, value, known in names:
+        if value not in known:
+            raise ValueError(f"parsing_induced: {name} is '{value}'; give {', '.join(known)}")
+    if poolings not in (0, 1, 2):
+        raise ValueError(f"parsing_induced: poolings is {poolings!r}; give 0, 1 or 2")
+    if not isinstance(beta, int | float) or not 0 <= beta < math.inf:
+        raise ValueError(f"parsing_induced: beta is {beta!r}; give the parsing loss's weight, 0 or above")
+    if not isinstance(sigma, int | float) or not 0 < sigma < math.inf:
+        raise ValueError(
+            f"parsing_induced: sigma is {sigma!r}; give the Gaussians' standard deviation in cells, above 0"
+        )
+    if frozen and variant != "pil":
+        raise ValueError(f"parsing_induced: a {variant} has no learner to be frozen; give variant=pil")
+    if backbone == "vgg16" and (features % 8 or size % VGG16.stride or stacks > 1):
+        raise ValueError(
+            f"parsing_induced: VGG16 takes a size and features that 8 divides and has one stack; given are size "
+            f"{size}, features {features}, stacks {stacks}"
+        )
+    if variant in ("pil", "self", "self_factored"):
+        kernel_side(size // (STRIDE if backbone == "hourglass" else VGG16.stride), poolings)
