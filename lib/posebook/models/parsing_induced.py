@@ -246,6 +246,19 @@ class ParsingInduced(nn.Module):
         return self
 
 
+class HourglassEncoder(Hourglass):
+    """Stacked hourglasses without the last stack's heat maps, which are made of refined features elsewhere.
+
+    Gives the features that they would be made of, and the heat maps of the stacks before.
+    """
+
+    def __init__(self, *arguments: int) -> None:
+        super().__init__(*arguments)
+        del self.to_maps[-1]
+
+    forward = Hourglass.encode
+
+
 class ParameterAdapter(nn.Module):
     """From parsing features to a kernel a channel (Sec. 3.2, Fig. 3): 3x3 / 2, max pool, 3x3, max pool, 3x3.
 
@@ -294,15 +307,13 @@ def _encoder(
 ) -> nn.Module:
     if backbone == "vgg16":
         return VGG16(features, norm)
-    network = Hourglass(maps, size, stacks, features, units, depth)
-    # The last stack's maps are made of the refined features.
-    del network.to_maps[-1]
-    return network
+    return HourglassEncoder(maps, size, stacks, features, units, depth)
 
 
 def _encode(network: nn.Module, images: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Features, and the heat maps of earlier stacks."""
-    return network.encode(images) if isinstance(network, Hourglass) else (network(images), [])
+    found = network(images)
+    return found if isinstance(network, HourglassEncoder) else (found, [])
 
 
 def _check(
