@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 from test_mpii import people, write_h5
@@ -98,3 +99,27 @@ def test_the_command_says_what_is_wrong(tmp_path, arguments, sentence):
     assert done.exit_code == 1
     assert sentence in done.output
     assert "Traceback" not in done.output
+
+
+def test_a_learner_is_trained_and_then_taken_from_its_file(tmp_path):
+    command = ["train", "parsing_induced", *TINY, "--device", "cpu", "--set", "poolings=0"]
+    done = CliRunner().invoke(main, [*command, "--output", str(tmp_path / "first")])
+    assert done.exit_code == 0, done.output
+    assert "Parts: mean IoU" in done.output
+    scores = json.loads((tmp_path / "first/test.json").read_text())
+    assert 0 <= scores["mean_iou"] <= scores["pixel_accuracy"] <= 1
+    taken = [*command, "--learner", str(tmp_path / "first/last"), "--output", str(tmp_path / "second")]
+    done = CliRunner().invoke(main, taken)
+    assert done.exit_code == 0, done.output
+    assert "Parts:" not in done.output
+    first, second = (load_weights(tmp_path / name / "last")[0] for name in ("first", "second"))
+    assert second.settings["frozen"]
+    assert torch.equal(first.adapter.conv1.weight, second.adapter.conv1.weight)
+    assert not torch.equal(first.adaptive.U.weight, second.adaptive.U.weight)
+
+
+@pytest.mark.parametrize("option", ["--learner", "--imagenet"])
+def test_other_networks_take_no_learner(tmp_path, option):
+    done = CliRunner().invoke(main, ["train", "hourglass", *TINY, option, "x", "--output", str(tmp_path)])
+    assert done.exit_code == 1
+    assert f"{option} is for parsing_induced, and hourglass starts from nothing else" in done.output

@@ -18,11 +18,14 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from posebook.augment import Augmentation
-from posebook.datasets import open_dataset
+from posebook.checkpoint import load_weights
+from posebook.datasets import Dataset, open_dataset
 from posebook.datasets.packed import MARGIN
-from posebook.inference import evaluate
+from posebook.inference import evaluate, parse
+from posebook.metrics import parsing_score
 from posebook.models import create
 from posebook.processes import join_processes, leave_processes, pick_device, processes
 from posebook.schedules import milestones, one_cycle
@@ -212,6 +215,8 @@ def run_profile(
     lr: float | None = None,
     seed: int = 0,
     device: str = "auto",
+    imagenet: str | None = None,
+    learner: str | None = None,
     fresh: bool = False,
     tensorboard: bool = False,
 ) -> str | None:
@@ -223,15 +228,21 @@ def run_profile(
         settings: of the network, over the profile's.
         output: folder for state, weights and `test.json`.
         size, minutes, steps, batch_size, lr: over the profile's.
+        imagenet: file of VGG16's weights to start from, for networks that take it.
+        learner: weights of another network whose learner this one takes and keeps (`ParsingInduced.take_learner`).
 
     Returns:
         The table of the test's scores; None in all processes but the first.
 
     Raises:
-        ValueError: size and settings name different sizes; and as `open_dataset`, `create` and `train` do.
+        ValueError: size and settings name different sizes; a start that the network cannot make; and as
+            `open_dataset`, `create` and `train` do.
     """
     if size is not None and settings.get("size", size) != size:
         raise ValueError(f"--size is {size} and --set size={settings['size']}; give one of them")
+    for option, given in (("--imagenet", imagenet), ("--learner", learner)):
+        if given and model != "parsing_induced":
+            raise ValueError(f"{option} is for parsing_induced, and {model} starts from nothing else: leave it out")
     plan = profile_of(model, profile)
     recipe = recipe_of(plan, seed, minutes=minutes, steps=steps, batch_size=batch_size, learning_rate=lr)
     where = join_processes(pick_device(device))
@@ -244,7 +255,12 @@ def run_profile(
     small = plan.get("small")
     joints = len(sets["train"].skeleton)
     torch.manual_seed(seed)
-    network = create(model, **plan["settings"] | {"joints": joints, "size": side} | settings)
+    frozen = {"frozen": True} if learner else {}
+    network = create(model, **plan["settings"] | {"joints": joints, "size": side} | settings | frozen)
+    if imagenet:
+        network.load_imagenet(imagenet)
+    if learner:
+        network.take_learner(load_weights(learner)[0])
     augmentation = None if sets["train"].length is None else plan["augmentation"]
     train(
         network,
@@ -266,15 +282,26 @@ def run_profile(
     predicted, _, truth = evaluate(
         network, sets["test"], people, flip=True, scales=plan.get("test_scales", (1.0,)), progress=first
     )
+    parts = _parse(network, sets["test"], people)
     leave_processes()
     if not first:
         return None
-    scores = report(predicted, truth, sets["test"].skeleton.name) | {"dataset": f"{dataset}, test"}
+    scores = report(predicted, truth, sets["test"].skeleton.name) | {"dataset": f"{dataset}, test"} | parts
     # Figures have no joints outside their images.
     outside = 0 if dataset == "figures" else sets["test"].outside
     scores["outside_crops"] = outside
     Path(output, "test.json").write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
     table = render(scores)
+    if parts:
+        table += f"\n\nParts: mean IoU {parts['mean_iou']:.3f}, pixel accuracy {parts['pixel_accuracy']:.3f}"
     if outside:
         table += f"\n\nAnnotated joints of the split outside their crops, which do not count: {outside:,}"
     return table
+
+
+def _parse(network: nn.Module, dataset: Dataset, people: int | None) -> dict[str, float]:
+    """What a network that tells parts scores on a set that has their labels; empty for others. One scale, no flip."""
+    if getattr(network, "to_parts", None) is None or dataset.batch(torch.zeros(1, dtype=torch.long)).parsing is None:
+        return {}
+    score = parsing_score(parse(network, dataset, people))
+    return {"mean_iou": float(score.mean_iou), "pixel_accuracy": float(score.pixel_accuracy)}
