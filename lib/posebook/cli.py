@@ -259,6 +259,8 @@ def prior_check(path: str | None, samples: int, seed: int) -> None:
 @click.option("--size", type=int, help="Side of the images in pixels.")
 @click.option("--seed", default=0, show_default=True, help="Of weights, batches and augmentation.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda; auto takes a GPU where there is one.")
+@click.option("--imagenet", help="File of torchvision's VGG16 weights to start from (parsing_induced, backbone=vgg16).")
+@click.option("--learner", help="Weights of a parsing_induced network, whose learner is taken and frozen.")
 @click.option("--output", help="Folder for state, weights and scores.  [default: runs/MODEL-DATASET-PROFILE]")
 @click.option("--resume/--fresh", default=True, show_default=True, help="Go on with the run in the folder, or anew.")
 @click.option("--tensorboard", is_flag=True, help="Also write a TensorBoard log.")
