@@ -285,7 +285,7 @@ def test_names_that_meet_are_refused(tmp_path):
 
 
 def test_sets_that_need_a_person_say_where(tmp_path):
-    for name in ("flic", "lip", "pascal-person-part"):
+    for name in ("flic", "lip", "pascal"):
         with pytest.raises(ValueError, match=re.escape(SETS[name].site)):
             fetch(name, tmp_path / "never")
     with pytest.raises(ValueError, match="there are lsp, lspet, mpii"):
@@ -307,7 +307,10 @@ def test_commands(server, tmp_path):
     assert f"posebook data check lsp {tmp_path}" in fetched.output
     for command, said in (
         (["check", "lsp", str(tmp_path)], "not a MATLAB file"),
-        (["check", "lip", str(tmp_path)], "no reader"),
+        (["check", "flic", str(tmp_path)], "no reader"),
+        (["check", "lip", str(tmp_path)], "holds no lip_val_set.csv"),
+        (["check", "ccp", str(tmp_path)], "holds no .mat files"),
+        (["check", "pascal", str(tmp_path)], "holds no train_id.txt"),
         (["check", "coco", str(tmp_path)], "no set is called"),
         (["check", "packed", str(tmp_path / "none")], "does not exist"),
         (["fetch", "lip", str(tmp_path)], "go to https://www.sysu-hcp.net"),

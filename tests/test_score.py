@@ -201,6 +201,129 @@ def test_lip_takes_head_size_from_the_joints_and_leaves_out_headless_images(file
     assert table["Mean"] == pytest.approx(100 * float(right[:, both].sum() / counted[:, both].sum()))
 
 
+def lip_lines(names, joints, third=None):
+    """Lines of LIP's .csv, or without `third` of its predictions."""
+    columns = joints if third is None else np.concatenate([joints, third[..., None]], -1)
+    lines = [",".join([name, *map(repr, row.ravel().tolist())]) for name, row in zip(names, columns, strict=True)]
+    return "\n".join(lines) + "\n"
+
+
+def shifted(names, joints, third, by, only=range(16)):
+    """The annotations themselves as predictions, these joints moved right by so many of each person's head sizes."""
+    head = np.linalg.norm(joints[:, 8] - joints[:, 9], axis=-1)
+    moved = joints.copy()
+    # A person without a head is not counted: wherever the prediction lies.
+    moved[:, list(only), 0] += np.where(np.isnan(head), 1e5, by * head)[:, None]
+    return moved
+
+
+def table(annotations, predictions):
+    run = score(annotations, predictions, "--dataset", "lip", "--json")
+    assert run.exit_code == 0, run.output
+    result = json.loads(run.output)
+    return result["table"], result["joints"], result["means"]
+
+
+@pytest.fixture
+def lip(tmp_path):
+    """Forty people of LIP's in a .csv, three of them without a head: their names, joints and third column."""
+    random = np.random.default_rng(0)
+    names = [f"{number}_{number}.jpg" for number in range(40)]
+    joints = random.integers(1, 300, (40, 16, 2)).astype(float)
+    third = random.integers(0, 2, (40, 16)).astype(float)
+    lost = random.random((40, 16)) < 0.1
+    lost[:, [8, 9]] = False
+    lost[[3, 5], 9], lost[7, 8] = True, True
+    joints[lost], third[lost] = np.nan, np.nan
+    (tmp_path / "lip_val_set.csv").write_text(lip_lines(names, joints, third))
+    return tmp_path / "lip_val_set.csv", names, joints, third
+
+
+def check_known_shifts(annotations, predictions, names, joints, third):
+    """Scores that follow from how far predictions were moved, against those that the command prints."""
+    head = ~np.isnan(joints[:, 8:10, 0]).any(1)
+    counted = (~np.isnan(joints[..., 0]) & head[:, None]).sum(0)
+    for by, right, area in ((0, 100, 100), (0.395, 100, 100 * 11 / 51), (0.4, 100, None), (0.6, 0, 0)):
+        predictions.write_text(lip_lines(names, shifted(names, joints, third, by)))
+        columns, rows, _ = table(annotations, predictions)
+        assert [row["counted"] for row in rows.values()] == counted.tolist()
+        assert {name for name, value in columns.items() if value == right} >= set(columns) - {"AUC"}
+        # A distance of 0.4 head sizes is a threshold of the curve's and may fall on either side of it.
+        assert columns["AUC"] == pytest.approx(area) if area is not None else 100 * 10 / 51 <= columns["AUC"] < 22
+    # Pelvis and thorax alone are in no column; ankles, knees and hips are not in that of the upper body.
+    for only, expected in (
+        ((6, 7), {"Mean": 100, "U.Body": 100, "Head": 100, "Hip": 100}),
+        (range(6), {"Head": 100, "U.Body": 100, "Hip": 0, "Knee": 0, "Ankle": 0}),
+        ((8, 9), {"Head": 0, "Shoulder": 100, "U.Body": 100 * (1 - counted[8:10].sum() / counted[8:].sum())}),
+        ((10,), {"Wrist": 50, "Mean": 100 * (1 - counted[10] / (counted[:6].sum() + counted[8:].sum()))}),
+    ):
+        predictions.write_text(lip_lines(names, shifted(names, joints, third, 0.6, only)))
+        columns, _, means = table(annotations, predictions)
+        assert {name: columns[name] for name in expected} == pytest.approx(expected)
+        assert means["all joints"]["all"] == pytest.approx(100 * (1 - len(only) / 16))
+
+
+def test_lip_predictions_moved_by_parts_of_a_head(lip, tmp_path):
+    annotations, names, joints, third = lip
+    check_known_shifts(annotations, tmp_path / "predictions.csv", names, joints, third)
+
+
+def test_real_lip_annotations_moved_by_parts_of_a_head(real_data, tmp_path):
+    annotations = real_data("lip") / "lip_val_set.csv"
+    rows = [line.split(",") for line in annotations.read_text().splitlines()]
+    values = np.array([row[1:] for row in rows], float).reshape(-1, 16, 3)
+    assert np.isnan(values[:, 8:10, 0]).any(1).sum() == 294
+    names = [row[0] for row in rows]
+    check_known_shifts(annotations, tmp_path / "predictions.csv", names, values[..., :2], values[..., 2])
+
+
+def test_lip_predictions_are_read_by_name_with_or_without_a_third_column(lip, tmp_path):
+    annotations, names, joints, third = lip
+    truth = read_truth(annotations, "lip")
+    assert truth.names == names
+    assert torch.equal(truth.presence, torch.from_numpy(np.where(np.isnan(third), 0, 2 - third)).to(torch.uint8))
+    order = np.random.default_rng(1).permutation(40)
+    mixed = [names[i].removesuffix(".jpg") for i in order]
+    for name, columns in (("two.csv", None), ("three.csv", third[order])):
+        (tmp_path / name).write_text(lip_lines(mixed, joints[order], columns))
+        found = read_predictions(tmp_path / name, 40, 16, names)
+        assert torch.equal(found.nan_to_num(), torch.from_numpy(joints).nan_to_num())
+        assert torch.equal(found.isnan(), torch.from_numpy(joints).isnan())
+        # Without names, lines are taken as they come.
+        unsorted = read_predictions(tmp_path / name, 40, 16).nan_to_num()
+        assert torch.equal(unsorted, torch.from_numpy(joints[order]).nan_to_num())
+    # A joint that was not predicted is wrong.
+    some = joints.copy()
+    some[0, 10] = np.nan
+    assert not np.isnan(joints[0, 10]).any()
+    (tmp_path / "some.csv").write_text(lip_lines(names, some))
+    _, rows, _ = table(annotations, tmp_path / "some.csv")
+    assert rows["r_wrist"]["all"] == pytest.approx(100 * (1 - 1 / rows["r_wrist"]["counted"]))
+
+
+def test_lip_predictions_of_other_people_are_refused(lip, tmp_path):
+    annotations, names, joints, _ = lip
+    content = lip_lines(names, joints)
+    for text, said in (
+        (content.replace("39_39.jpg", "0_0.jpg"), "has no prediction for 39_39.jpg: are both"),
+        (content.replace(".jpg", "_a.jpg"), "has no prediction for 0_0.jpg and 39 other photographs"),
+        (
+            content.replace("39_39.jpg,", "39_39.jpg,1,"),
+            "40 lines of 32 or 33 numbers; the annotations need 40 of a name",
+        ),
+        (content[: content.rindex("39_39.jpg")], "39 lines of 32 numbers"),
+        (content.replace("nan", "far"), "could not convert string to float"),
+        ("", "0 lines of no numbers"),
+    ):
+        (tmp_path / "predictions.csv").write_text(text)
+        run = score(annotations, tmp_path / "predictions.csv", "--dataset", "lip")
+        assert run.exit_code == 1
+        assert said in run.output
+        assert run.output.count("\n") == 1
+    run = score(annotations, tmp_path / "missing.csv", "--dataset", "lip")
+    assert "there is no file" in run.output
+
+
 def test_of_lsp_the_last_thousand_are_scored(tmp_path):
     random = np.random.default_rng(0)
     joints = random.uniform(0, 100, (3, 14, 2000))

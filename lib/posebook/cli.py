@@ -149,8 +149,15 @@ def describe(model: str, assignments: tuple[str, ...], as_json: bool) -> None:
     show_default=True,
     help="Whose rules and joints.",
 )
-@click.option("--annotations", required=True, help="MPII's or FLIC's .h5, MPII's .mat or .csv, LSP's joints.mat.")
-@click.option("--predictions", required=True, help=".h5 or .mat: preds, people x joints x 2 in any order of axes.")
+@click.option(
+    "--annotations", required=True, help="MPII's or FLIC's .h5, MPII's .mat or .csv, LIP's .csv, LSP's joints.mat."
+)
+@click.option(
+    "--predictions",
+    required=True,
+    help=".h5 or .mat: preds, people x joints x 2 in any order of axes; .csv: a photograph and x, y or x, y, v of each "
+    "joint a line.",
+)
 @click.option(
     "--centric",
     type=click.Choice(["person", "observer"]),
@@ -167,7 +174,7 @@ def score(dataset: str, annotations: str, predictions: str, centric: str, as_jso
     from posebook.score import read_predictions, read_truth, render, report
 
     truth = read_truth(annotations, dataset)
-    predicted = read_predictions(predictions, *truth.presence.shape)
+    predicted = read_predictions(predictions, *truth.presence.shape, truth.names)
     result = report(predicted, truth, dataset, centric)
     click.echo(json.dumps(result, indent=2) if as_json else render(result))
 
@@ -248,7 +255,7 @@ def prior_check(path: str | None, samples: int, seed: int) -> None:
 
 @main.command()
 @click.argument("model")
-@click.option("--dataset", default="figures", show_default=True, help="figures, lsp, lspet, mpii or packed.")
+@click.option("--dataset", default="figures", show_default=True, help="figures, lsp, lspet, mpii, lip or packed.")
 @click.option("--data-root", help="Folder of a real set; for packed, the file.")
 @click.option("--profile", default="quick", show_default=True, help="quick, study (minutes) or paper (GPU, real sets).")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="One of the network's settings.")

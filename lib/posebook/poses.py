@@ -10,18 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from posebook.datasets import lip
 from posebook.datasets.lsp import read_joints, read_labels
 from posebook.datasets.mpii import CONTEXT, HEIGHT, SHIFT, read_annotations
 from posebook.datasets.photographs import box_around
 from posebook.datasets.sample import head_size, torso_size
 from posebook.grouping import named_groups, spectral_groups
 from posebook.information import JointHistogram
-from posebook.skeleton import FLIC, LSP, MPII, OCCLUDED, VISIBLE, Skeleton
+from posebook.skeleton import FLIC, LSP, MPII, Skeleton
 
 # What poses can be scaled by, each with the side of the lattice in that unit where none is asked for.
 NORMALISATIONS = {"box": 2.5, "annotated": 1.5, "torso": 6.0, "head": 10.0}
@@ -94,7 +94,8 @@ def read_poses(path: str | Path) -> Poses:
         # Most joints are annotated in LSPET (1) and few are occluded in LSP (1).
         return Poses(LSP, *read_labels(path, "lspet" if third.gt(0).float().mean() > 0.5 else "lsp"))
     if path.suffix == ".csv" and _fields(path) == 1 + 3 * len(MPII):
-        return _read_lip(path)
+        _, joints, presence = lip.read_annotations(path)
+        return Poses(MPII, joints, presence)
     people = read_annotations(path)
     if path.suffix == ".csv":
         return Poses(people.skeleton, people.joints, people.presence)
@@ -117,21 +118,6 @@ def _fields(path: Path) -> int:
     """How many fields the first line of a .csv has."""
     with path.open(errors="replace") as file:
         return file.readline().count(",") + 1
-
-
-def _read_lip(path: Path) -> Poses:
-    """LIP's joints: a name, then x, y, v of each, v being 0 visible and 1 occluded, nan where not annotated."""
-    try:
-        numbers = np.genfromtxt(
-            path, np.float32, delimiter=",", usecols=range(1, 1 + 3 * len(MPII)), ndmin=2, encoding="utf-8"
-        )
-    except ValueError as error:
-        raise ValueError(f"{path}: a line is not a name and {len(MPII)} times x, y, v: {error}") from error
-    x, y, third = torch.from_numpy(numbers).reshape(-1, len(MPII), 3).unbind(-1)
-    joints = torch.stack([x, y], -1)
-    annotated = joints.isfinite().all(-1) & third.isfinite()
-    presence = torch.where(third > 0, OCCLUDED, VISIBLE) * annotated
-    return Poses(MPII, joints, presence.to(torch.uint8))
 
 
 def group_report(

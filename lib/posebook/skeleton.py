@@ -21,7 +21,7 @@ class Skeleton:
     """An order of joints, with what follows from it.
 
     Args:
-        name: what the order is called ("mpii", "lsp", "flic").
+        name: what the order is called ("mpii", "lsp", "flic", "pascal").
         joints: joint names in order; a name starts with `l_` or `r_` where a joint has a side.
         limbs: pairs of joint names that a picture connects.
         head: the two joints whose distance stands for head size, or None.
@@ -127,6 +127,18 @@ FLIC = Skeleton(
     torso=("l_shoulder", "r_hip"),
 )  # fmt: skip
 
+# The people of extended PASCAL-Person-Part (Xia et al., CVPR 2017), whose head joint is the forehead; LSP's order else,
+# so that whoever knows an order by its number of joints alone is wrong about that name at most.
+PASCAL = Skeleton(
+    name="pascal",
+    joints=(*LSP.joints[:-1], "forehead"),
+    limbs=(*LSP.limbs[:-1], ("neck", "forehead")),
+    head=("neck", "forehead"),
+    torso=LSP.torso,
+    pcp_limbs=_ARMS_AND_LEGS,
+)
+
+# PASCAL is not among them: an order can be told by its number of joints here.
 SKELETONS = {skeleton.name: skeleton for skeleton in (MPII, LSP, FLIC)}
 
 # The ten joints that `part_groups` calls hard, in any order that has them.
@@ -134,7 +146,7 @@ HARD_JOINTS = (
     "r_ankle", "r_knee", "r_hip", "l_hip", "l_knee", "l_ankle", "r_wrist", "r_elbow", "l_elbow", "l_wrist",
 )  # fmt: skip
 
-_HEAD = ("upper_neck", "neck", "head_top")
+_HEAD = ("upper_neck", "neck", "head_top", "forehead")
 _CHEST = ("thorax", "r_shoulder", "l_shoulder")
 _HIPS = ("r_hip", "l_hip", "pelvis")
 _LEGS = ("r_ankle", "r_knee", "l_knee", "l_ankle")
@@ -144,7 +156,7 @@ _FOREARMS = (("r_wrist", "r_elbow"), ("l_elbow", "l_wrist"))
 # and the six of the text, by mutual information on MPII; the five with each shoulder in its arm's group too (Sec. 4.3).
 # Two and eight groups are not in the paper; these come out on the same poses with the window that gives the five. Order
 # of joints does not matter, and a skeleton leaves out the joints that it does not have. Open: the paper's joints are
-# MPII's; LSP's neck and FLIC's face go to the head.
+# MPII's; LSP's neck, PASCAL's forehead and FLIC's face go to the head.
 GROUPINGS = {
     "one": (_HIPS + _LEGS + _CHEST + _HEAD + _FOREARMS[0] + _FOREARMS[1],),
     "two": (_HIPS, _LEGS + _CHEST + _HEAD + _FOREARMS[0] + _FOREARMS[1]),
@@ -152,12 +164,13 @@ GROUPINGS = {
     "six": (_LEGS, _HIPS, _CHEST, _HEAD, *_FOREARMS),
     "eight": (
         ("r_ankle", "l_ankle"), ("r_knee",), ("l_knee",), _HIPS, ("thorax", "upper_neck", "neck", *_CHEST[1:]),
-        ("head_top",), *_FOREARMS,
+        ("head_top", "forehead"), *_FOREARMS,
     ),
     "each": tuple((name,) for name in _HIPS + _LEGS + _CHEST + _HEAD + _FOREARMS[0] + _FOREARMS[1]),
     "body": (
-        ("head_top", "upper_neck", "neck", "thorax", "l_eye", "r_eye", "nose"), ("l_wrist", "l_elbow", "l_shoulder"),
-        ("r_wrist", "r_elbow", "r_shoulder"), ("l_knee", "l_ankle"), ("r_knee", "r_ankle"), _HIPS,
+        ("head_top", "forehead", "upper_neck", "neck", "thorax", "l_eye", "r_eye", "nose"),
+        ("l_wrist", "l_elbow", "l_shoulder"), ("r_wrist", "r_elbow", "r_shoulder"),
+        ("l_knee", "l_ankle"), ("r_knee", "r_ankle"), _HIPS,
     ),
     "overlapping": (
         _LEGS, _HIPS, _CHEST + _HEAD, (*_FOREARMS[0], "r_shoulder"), (*_FOREARMS[1], "l_shoulder"),

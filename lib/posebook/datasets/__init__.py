@@ -7,7 +7,8 @@ A dataset hands out whole batches, already on its device:
 
 and tells `name`, `split`, `skeleton`, `size` (side of its images in pixels), `widen` (how many of the windows that
 networks are given its images are wide: above 1 there is room for `augment` to turn real pixels in), `device` and
-`length` (None: endless).
+`length` (None: endless). A set whose samples can have `parsing` names its labels in `parts`; figures have LIP's,
+`skeleton.PARTS`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torch import Tensor
 from posebook.datasets.sample import Sample
 from posebook.skeleton import Skeleton
 
-NAMES = ("figures", "lsp", "lspet", "mpii", "packed")
+NAMES = ("figures", "lsp", "lspet", "mpii", "lip", "ccp", "pascal", "packed")
 SPLITS = ("train", "validation", "test")
 
 
@@ -87,6 +88,18 @@ def open_dataset(
         from posebook.datasets.mpii import MPII
 
         return MPII(root, split, size=size, device=device, **options)
+    if name == "lip":
+        from posebook.datasets.lip import LIP
+
+        return LIP(root, split, size=size, device=device, **options)
+    if name == "ccp":
+        from posebook.datasets.ccp import CCP
+
+        return CCP(root, split, size=size, device=device, **options)
+    if name == "pascal":
+        from posebook.datasets.pascal import PASCAL
+
+        return PASCAL(root, split, size=size, device=device, **options)
     from posebook.datasets.packed import Packed
 
     return Packed(root, split, size=size, device=device, **options)

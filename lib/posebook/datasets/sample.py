@@ -26,7 +26,8 @@ class Sample:
         head_size: in pixels as PCKh defines it for the set; NaN where it is not known.
         torso_size: in pixels, left shoulder to right hip; NaN where it is not known.
         index: number of each person in its dataset.
-        parsing: LIP part labels, 255 ignored; None where the set has none.
+        parsing: part labels, 255 ignored; None where the set has none. They are LIP's, unless the dataset's `parts`
+            names others.
         tags: LIP's challenges in the order of `skeleton.TAGS`; None where the set has none.
         people_joints: joints of every person in the scene, the one to find first; None unless a set gives it.
         people_presence: their presence, 0 throughout where a scene has fewer people.

@@ -76,12 +76,25 @@ SETS = {
         how="take the single-person track from the drive folders it links to (where the site is down, the README of "
         "https://github.com/Engineering-Course/LIP_SSL links to them too)",
     ),
-    "pascal-person-part": RealSet(
-        "PASCAL-Person-Part",
-        "3,533 photographs, 6 body parts, 14 joints",
-        "http://liangchiehchen.com/projects/DeepLab.html",
-        how="take the part annotations; the joints are at https://sukixia.github.io/paper.html, the photographs in "
-        "PASCAL VOC 2010, http://host.robots.ox.ac.uk/pascal/VOC/voc2010/",
+    "ccp": RealSet(
+        "Clothing Co-Parsing (CCP)",
+        "1,004 whole figures with 59 tags of clothing at each pixel, no joints",
+        "https://github.com/bearpaw/clothing-co-parsing",
+        (
+            Archive(
+                "all",
+                "https://github.com/bearpaw/clothing-co-parsing/archive/refs/heads/master.zip",
+                ("label_list.mat", "annotations", "photos"),
+            ),
+        ),
+    ),
+    "pascal": RealSet(
+        "Extended PASCAL-Person-Part",
+        "3,533 photographs of several people, 14 joints, 6 body parts",
+        "https://sukixia.github.io/paper.html",
+        how="take the joints and part labels of its paper of CVPR 2017 (the part labels are at "
+        "http://liangchiehchen.com/projects/DeepLab.html too); the photographs are in PASCAL VOC 2010, "
+        "http://host.robots.ox.ac.uk/pascal/VOC/voc2010/",
     ),
 }
 
@@ -92,12 +105,15 @@ def check(name: str, root: str | Path, progress: bool = True) -> tuple[bool, str
     Raises:
         ValueError, FileNotFoundError: an unknown set, one that posebook does not read, or labels that cannot be read.
     """
-    from posebook.datasets import lsp, mpii, packed, photographs
+    from posebook.datasets import ccp, lip, lsp, mpii, packed, pascal, photographs
 
     if name == "packed":
         return True, packed.check(root)
     if name not in SETS:
         raise ValueError(f"no set is called '{name}'; there are {', '.join(SETS)}, packed")
+    labelled = {"lip": lip, "ccp": ccp, "pascal": pascal}
+    if name in labelled:
+        return labelled[name].check(root, progress)
     if name in ("lsp", "lspet"):
         people = lsp.read_people(root, name)
     elif name == "mpii":

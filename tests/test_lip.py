@@ -1,0 +1,269 @@
+"""LIP: its layouts and splits, label maps that are cropped with the photographs, mirrored, missing or broken."""
+
+from __future__ import annotations
+
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from posebook.augment import Augmentation, augment
+from posebook.datasets import Dataset, lip, open_dataset, sets
+from posebook.datasets.lip import LIP, crop_labels, read_annotations
+from posebook.skeleton import IGNORE_LABEL, MPII, PART_INDEX, PARTS
+
+# Width and height of the made-up photographs, in turn.
+SIZES = ((90, 120), (128, 64), (60, 61), (200, 333))
+
+
+def blocks(width: int, height: int, seed: int, classes: int = len(PARTS)) -> np.ndarray:
+    """A label map of blocks, six of them along its longer side."""
+    side = max(width, height) // 6
+    coarse = np.random.default_rng(seed).integers(0, classes, (height // side + 1, width // side + 1), np.uint8)
+    return coarse.repeat(side, 0).repeat(side, 1)[:height, :width]
+
+
+def painted(labels: np.ndarray) -> Image.Image:
+    """A photograph in which a label's grey is 12 times its number."""
+    return Image.fromarray((labels * 12)[..., None].repeat(3, -1))
+
+
+def write_part(root, part: str, count: int, layout: str = "{archive}/{name}", labelled: bool = True):
+    """An official split of LIP: names, joints in its own pixels, and v (nan where not annotated)."""
+
+    def place(archive: str, name: str):
+        path = root / layout.format(archive=f"TrainVal_{archive}", name=name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    generator = np.random.default_rng(len(part))
+    # Two people are cut from each photograph of COCO.
+    names = [f"{1000 + number // 2}_{number}.jpg" for number in range(count)]
+    extents = np.array([SIZES[number % len(SIZES)] for number in range(count)])
+    joints = generator.integers(1, extents[:, None] + 1, (count, 16, 2)).astype(float)
+    third = generator.choice([0, 1, np.nan], (count, 16), p=[0.7, 0.15, 0.15])
+    rows = np.concatenate([np.where(np.isnan(third)[..., None], np.nan, joints), third[..., None]], -1).reshape(
+        count, -1
+    )
+    lines = [
+        ",".join([name, *("nan" if np.isnan(x) else f"{x:.0f}" for x in row)])
+        for name, row in zip(names, rows, strict=True)
+    ]
+    place("pose_annotations", f"lip_{part}_set.csv").write_text("\n".join(lines) + "\n")
+    images = place("images", f"{part}_images")
+    images.mkdir()
+    segmentations = place("parsing_annotations", f"{part}_segmentations")
+    if labelled:
+        segmentations.mkdir()
+    for number, name in enumerate(names):
+        labels = blocks(*extents[number], number)
+        painted(labels).save(images / name, quality=98)
+        if labelled:
+            Image.fromarray(labels).save(segmentations / f"{name[:-4]}.png")
+    return names, torch.tensor(joints).float(), torch.tensor(third).float()
+
+
+@pytest.mark.parametrize(
+    ("layout", "labelled"),
+    [("{archive}/{name}", True), ("{archive}/{archive}/{name}", True), ("{name}", True), ("{name}", False)],
+)
+def test_layouts_joints_and_splits(tmp_path, layout, labelled):
+    write_part(tmp_path, "train", 80, layout, labelled)
+    names, joints, third = write_part(tmp_path, "val", 8, layout, labelled)
+    splits = {split: open_dataset("lip", split, tmp_path, size=64) for split in ("train", "validation", "test")}
+    assert all(isinstance(data, Dataset) for data in splits.values())
+    paths = {split: {path.stem for path in data.people.paths} for split, data in splits.items()}
+    assert paths["test"] == {name[:-4] for name in names}
+    # Nobody in validation is from a photograph that train is from, too, and together they are LIP's training split.
+    photographs = {split: {stem.split("_")[0] for stem in stems} for split, stems in paths.items()}
+    assert photographs["validation"] == {p for p in map(str, range(1000, 1040)) if zlib.crc32(p.encode()) % 20 == 0}
+    assert photographs["train"] == set(map(str, range(1000, 1040))) - photographs["validation"]
+    assert 0 < splits["validation"].length < splits["train"].length == 80 - splits["validation"].length
+    data = splits["test"]
+    sample = data.batch(torch.arange(8))
+    assert (data.skeleton, data.parts, sample.tags) == (MPII, PARTS, None)
+    assert (sample.parsing is not None) == labelled
+    presence = torch.where(third.isnan(), 0, 2 - third.nan_to_num()).to(torch.uint8)
+    assert torch.equal(sample.presence, presence)
+    # The whole image lies in the middle of the crop, its longer side from edge to edge.
+    extents = torch.tensor(SIZES * 2).float()
+    scale = (64 / extents.amax(1))[:, None, None]
+    expected = (joints - 0.5 - extents[:, None] / 2) * scale + 32
+    present = presence > 0
+    torch.testing.assert_close(sample.joints[present], expected[present])
+    head = (joints[:, MPII.index("upper_neck")] - joints[:, MPII.index("head_top")]).norm(dim=-1) * scale[:, 0, 0]
+    known = present[:, MPII.index("upper_neck")] & present[:, MPII.index("head_top")]
+    assert known.any()
+    assert not known.all()
+    torch.testing.assert_close(sample.head_size, torch.where(known, head, torch.nan), equal_nan=True)
+
+
+@pytest.mark.parametrize(("size", "widen"), [(64, 1.0), (128, 1.0), (96, 1.5)])
+def test_label_maps_are_cropped_as_their_photographs(tmp_path, size, widen):
+    write_part(tmp_path, "val", 8)
+    sample = LIP(tmp_path, "test", size, widen=widen).batch(torch.tensor([0, 1, 3]))
+    found = (sample.images[:, 0] * 255 / 12).round()
+    for i, (width, height) in enumerate(SIZES[j] for j in (0, 1, 3)):
+        scale = size / (max(width, height) * widen)
+        centres = torch.arange(size) + 0.5 - size / 2
+        columns, rows = centres.abs() < width * scale / 2, centres.abs() < height * scale / 2
+        inside = rows[:, None] & columns
+        assert torch.equal(sample.parsing[i] == IGNORE_LABEL, ~inside)
+        # Apart from the borders of blocks, which the photograph blurs, pixels show the label's own grey.
+        parsing = sample.parsing[i].float()
+        flat = -torch.nn.functional.max_pool2d(-parsing[None], 5, 1, 2)[0] == parsing
+        flat &= torch.nn.functional.max_pool2d(parsing[None], 5, 1, 2)[0] == parsing
+        assert (flat & inside).sum() > 0.1 * inside.sum()
+        assert torch.equal(found[i][flat & inside], parsing[flat & inside])
+
+
+def test_crop_labels_takes_the_label_at_each_pixels_centre():
+    labels = np.arange(20, dtype=np.uint8).reshape(4, 5)
+    assert np.array_equal(crop_labels(labels, 1, 0, 4, 4), labels[:, 1:])
+    assert np.array_equal(crop_labels(labels, 1, 0, 4, 8), labels[:, 1:].repeat(2, 0).repeat(2, 1))
+    # Centres at 0.9 and 2.9 pixels from the corner (0.4, 1.4).
+    assert crop_labels(labels, 0.4, 1.4, 3.6, 2).tolist() == [[11, 13], [IGNORE_LABEL] * 2]
+    assert crop_labels(labels, -1, 3, 2, 2).tolist() == [[IGNORE_LABEL, 15], [IGNORE_LABEL, IGNORE_LABEL]]
+
+
+def test_a_mirror_swaps_left_and_right_parts(tmp_path):
+    write_part(tmp_path, "val", 8)
+    sample = LIP(tmp_path, "test", 64).batch(torch.arange(8))
+    mirrored = augment(sample, Augmentation(flip=1).draw(8, torch.Generator().manual_seed(0)), MPII)
+    other = torch.arange(256, dtype=torch.uint8)
+    for a, b in ((14, 15), (16, 17), (18, 19)):
+        other[a], other[b] = b, a
+        assert {PARTS[a], PARTS[b]} in [{f"l_{part}", f"r_{part}"} for part in ("arm", "leg", "shoe")]
+    assert torch.equal(mirrored.parsing, other[sample.parsing.flip(-1).long()])
+    sides = [PART_INDEX[name] for name in PARTS if name[:2] in ("l_", "r_")]
+    assert sides == list(range(14, 20))
+    assert all((sample.parsing == side).any() for side in sides)
+    elbow, other_elbow = MPII.index("l_elbow"), MPII.index("r_elbow")
+    assert torch.equal(mirrored.presence[:, elbow], sample.presence[:, other_elbow])
+
+
+def test_joints_outside_their_image_are_absent(tmp_path):
+    write_part(tmp_path, "val", 4)
+    path = tmp_path / "TrainVal_pose_annotations" / "lip_val_set.csv"
+    lines = [line.split(",") for line in path.read_text().splitlines()]
+    # The first image is 90 x 120; its last pixels are counted from 1.
+    lines[0][1:10] = ["90", "120", "0", "91", "120", "0", "90", "121", "1"]
+    path.write_text("\n".join(map(",".join, lines)))
+    data = LIP(tmp_path, "test", 64)
+    assert data.batch(torch.tensor([0])).presence[0, :3].tolist() == [2, 0, 0]
+    # Both lie in the crop of the padded image or just beyond it.
+    assert data.outside == 1
+    fine, sentence = sets.check("lip", tmp_path, progress=False)
+    assert fine
+    assert "2 of them outside their photograph and taken as absent" in sentence
+    assert sentence.startswith("lip val: 4 people in 4 photographs, ")
+    assert sentence.endswith("4 label maps; every one can be read.")
+
+
+def test_broken_label_maps_are_ignored_and_named(tmp_path):
+    names, _, _ = write_part(tmp_path, "val", 12)
+    folder = tmp_path / "TrainVal_parsing_annotations" / "val_segmentations"
+    maps = [folder / f"{name[:-4]}.png" for name in names]
+    good = LIP(tmp_path, "test", 64).batch(torch.arange(12)).parsing
+    maps[0].write_bytes(maps[0].read_bytes()[:60])
+    Image.fromarray(blocks(128, 64, 1) + 1).save(maps[1])  # a label 20
+    Image.open(maps[2]).convert("RGB").save(maps[2])
+    Image.fromarray(blocks(100, 333, 3)).save(maps[3])
+    (tmp_path / "TrainVal_images" / "val_images" / names[4]).write_bytes(b"broken")
+    data = LIP(tmp_path, "test", 64)
+    with pytest.warns(UserWarning, match="cannot be read") as caught:
+        sample = data.batch(torch.arange(12))
+    assert len(caught) == 2
+    assert f"posebook data check lip {tmp_path}`" in str(caught[0].message)
+    assert f"posebook data check lip {tmp_path}`" in str(caught[1].message)
+    assert (sample.parsing[:5] == IGNORE_LABEL).all()
+    assert torch.equal(sample.parsing[5:], good[5:])
+    assert sample.presence[:4].any(1).all()
+    assert not sample.presence[4].any()
+    reasons = [data.broken[path] for path in maps[1:4]]
+    for reason, said in zip(
+        reasons, ("label 20", "in RGB", "100 x 333 pixels and its photograph 200 x 333"), strict=True
+    ):
+        assert said in reason
+    maps[5].unlink()
+    with pytest.warns(UserWarning, match="1 label maps are missing"):
+        again = LIP(tmp_path, "test", 64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert (again.batch(torch.tensor([5])).parsing == IGNORE_LABEL).all()
+    fine, sentence = sets.check("lip", tmp_path, progress=False)
+    assert not fine
+    assert "1 cannot be read" in sentence
+    assert "12 label maps; but 1 are missing" in sentence
+    assert "and 4 cannot be read" in sentence
+    for path in folder.iterdir():
+        path.unlink()
+    with pytest.raises(FileNotFoundError, match="none of its 12 label maps"):
+        LIP(tmp_path, "test")
+
+
+@pytest.mark.parametrize("room", [4 * 64 * 64 * 8, 4 * 64 * 64 * 3, 0])
+def test_label_maps_are_kept_with_their_crops(tmp_path, room):
+    write_part(tmp_path, "val", 8)
+    data = LIP(tmp_path, "test", 64, kept_bytes=room)
+    one_by_one = [data.batch(torch.tensor([i])) for i in range(8)]
+    for folder in ("TrainVal_images/val_images", "TrainVal_parsing_annotations/val_segmentations"):
+        for path in (tmp_path / folder).iterdir():
+            path.unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        again = data.batch(torch.arange(8))
+    kept = room // (4 * 64 * 64)
+    for i, first in enumerate(one_by_one):
+        assert torch.equal(first.images[0], again.images[i]) == (i < kept)
+        assert torch.equal(first.parsing[0], again.parsing[i]) == (i < kept)
+
+
+def test_what_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"holds no lip_val_set\.csv.*TrainVal_pose_annotations/"):
+        LIP(tmp_path, "test")
+    with pytest.raises(FileNotFoundError, match=r"lip_val_set\.csv"):
+        lip.check(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"missing\.csv does not exist"):
+        read_annotations(tmp_path / "missing.csv")
+    for content, said in (
+        ("", "there is none"),
+        ("a.jpg,1,2\n", "line 1 has 3 fields"),
+        ("a.jpg" + ",x" * 48 + "\n", "could not convert"),
+    ):
+        (tmp_path / "lip_val_set.csv").write_text(content)
+        with pytest.raises(ValueError, match=f"a line is not a name and 16 times x, y, v: .*{said}"):
+            LIP(tmp_path, "test")
+    write_part(tmp_path, "val", 4)
+    (tmp_path / "lip_val_set.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no lip_train_set\.csv"):
+        LIP(tmp_path, "validation")
+    with pytest.raises(ValueError, match="no split is called 'val'"):
+        LIP(tmp_path, "val")
+    with pytest.raises(IndexError):
+        LIP(tmp_path, "test").batch(torch.tensor([4]))
+
+
+def test_lip_as_it_is(real_data):
+    root = real_data("lip")
+    with pytest.warns(UserWarning, match="9,997 photographs are missing"):
+        data = LIP(root, "test", 96)
+    assert data.length == 10_000
+    there = torch.tensor([path.exists() for path in data.people.paths]).nonzero()[:, 0]
+    sample = data.batch(there)
+    assert len(there) == 3
+    assert sample.parsing is None
+    assert 0.2 < sample.images.mean() < 0.7
+    # Of the images at hand one has no knees, no ankles and no left forearm; all other joints are visible.
+    assert sorted((sample.presence == 2).sum(1).tolist()) == [10, 16, 16]
+    assert torch.equal((sample.presence > 0).sum(1), (data.people.presence[there] > 0).sum(1))
+    present = sample.presence > 0
+    assert sample.joints[present].min() > 0
+    assert sample.joints[present].max() < 96
+    # Counted from 1: no coordinate of all the people is below 1, and some are 1.
+    _, joints, presence = read_annotations(root / "lip_val_set.csv")
+    assert float(joints[presence > 0].min()) == 1
+    assert int((joints[presence > 0] == 1).sum()) == 580
