@@ -57,8 +57,12 @@ FROZEN = {
         ["2222222222222111", "2222222222122222", "2222222222222222"],
     ),
     ("test", (("people", 3),)): (
-        [0.41093, 0.3322, 0.38703], [0.22002, 0.23217, 0.19739], [26.372, 35.913, 37.673],
-        ["2222222222222222", "1212112211222122", "2112221212222122"],
+        [0.37659, 0.32649, 0.36324], [0.20716, 0.22793, 0.18792], [36.543, 25.644, 29.537],
+        ["2222222222022222", "2212122212222122", "2112121112222112"],
+    ),
+    ("validation", (("difficulty", "plain"), ("people", 4))): (
+        [0.53245, 0.66659, 0.62554], [0.11908, 0.12377, 0.14659], [19.418, 23.79, 42.238],
+        ["2222222222222111", "2222222222122222", "2222222222222222"],
     ),
     ("test", (("seed", 5),)): (
         [0.49026, 0.27186, 0.5178], [0.24481, 0.25878, 0.26586], [27.813, 30.435, 32.323],
@@ -88,6 +92,8 @@ def test_lengths_and_errors():
         Figures("train", difficulty="easy")
     with pytest.raises(ValueError, match="8 divides"):
         Figures("train", size=100)
+    with pytest.raises(ValueError, match="1 to 4 people with labels, not 5"):
+        Figures("train", people=5)
     with pytest.raises(ValueError, match="figures, lsp"):
         open_dataset("coco", split="train")
     with pytest.raises(ValueError, match="data_root"):
@@ -154,19 +160,59 @@ def test_the_face_tells_front_from_back(plain):
     assert (face / area)[~back].mean() > 2 * (face / area)[back].mean()
 
 
-def test_everyone_is_labelled_where_several_are_asked_for():
-    scene = Figures("train", people=3).batch(torch.arange(32))
-    assert scene.people_joints.shape == (32, 3, 16, 2)
-    assert torch.equal(scene.people_joints[:, 0], scene.joints)
-    assert torch.equal(scene.people_presence[:, 0], scene.presence)
-    assert torch.equal(scene.people_head_size[:, 0], scene.head_size)
-    assert set(scene.instances.unique().tolist()) == {0, 1, 2, 3}
-    assert torch.equal(scene.parsing > 0, scene.instances > 0)
-    # A visible joint of the second person lies on the second person.
+@pytest.fixture(scope="module")
+def groups():
+    return Figures("train", people=4).batch(torch.arange(120))
+
+
+def test_everyone_is_labelled_where_several_are_asked_for(groups):
+    assert groups.people_joints.shape == (120, 4, 16, 2)
+    assert torch.equal(groups.people_joints[:, 0], groups.joints)
+    assert torch.equal(groups.people_presence[:, 0], groups.presence)
+    assert torch.equal(groups.people_head_size[:, 0], groups.head_size)
+    assert set(groups.instances.unique().tolist()) == {0, 1, 2, 3, 4}
+    assert torch.equal(groups.parsing > 0, groups.instances > 0)
+    # A visible joint of each person lies on that person.
     j = MPII.index("pelvis")
-    seen = scene.people_presence[:, 1, j] == 2
-    x, y = scene.people_joints[seen, 1, j].long().clamp(0, 127).unbind(-1)
-    assert (scene.instances[seen.nonzero()[:, 0], y, x] == 2).float().mean() > 0.95
+    for person in range(4):
+        seen = groups.people_presence[:, person, j] == 2
+        x, y = groups.people_joints[seen, person, j].long().clamp(0, 127).unbind(-1)
+        assert (groups.instances[seen.nonzero()[:, 0], y, x] == person + 1).float().mean() > 0.95
+
+
+def test_scenes_of_several_people_show_two_or_more_of_them(groups):
+    there = ~groups.people_head_size.isnan()
+    count = there.sum(1)
+    assert set(count.tolist()) == {2, 3, 4}
+    assert min(count.bincount()[2:]) > 24  # of 40 expected
+    # Who is there comes first, and who is not has no joints.
+    assert (there.int().diff(dim=1) <= 0).all()
+    assert not groups.people_presence[~there].any()
+    inside = (groups.people_presence > 0).sum(-1)
+    assert ((inside >= 8).sum(1) >= 2).all()
+    visible = (groups.people_presence == 2).sum(-1)[there].float()
+    assert (visible >= 8).float().mean() > 0.9
+    pixels = (groups.instances[:, None] == torch.arange(1, 5)[:, None, None]).flatten(2).sum(-1)
+    assert torch.equal(pixels > 0, inside > 0)
+
+
+def test_people_are_smaller_in_larger_groups(groups):
+    count = (~groups.people_head_size.isnan()).sum(1)
+    heads = [groups.people_head_size[count == n].nanmean() for n in (2, 3, 4)]
+    assert heads[0] > 1.15 * heads[1] > 1.15**2 * heads[2]
+    # People of a group are apart: hardly two joints of a name fall within a cell of a heat map.
+    gap = (groups.people_joints[:, :, None] - groups.people_joints[:, None]).norm(dim=-1)  # (b, p, p, j)
+    there = groups.people_presence > 0
+    pair = there[:, :, None] & there[:, None] & torch.ones(4, 4, dtype=torch.bool).triu(1)[..., None]
+    assert (gap[pair] < 4).float().mean() < 0.01
+
+
+def test_plain_groups_are_whole_and_a_larger_image_shows_the_same():
+    plain = Figures("train", people=3, difficulty="plain").batch(torch.arange(48))
+    there = ~plain.people_head_size.isnan()
+    assert (plain.people_presence[there] > 0).all()
+    small = Figures("train", size=64, people=3, difficulty="plain").batch(torch.arange(40, 48))
+    torch.testing.assert_close(small.people_joints * 2, plain.people_joints[40:], atol=1e-3, rtol=0)
 
 
 def test_sizes_of_head_and_torso(life):

@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from posebook.association import PeopleCodec
 from posebook.datasets import open_dataset
-from posebook.inference import evaluate, predict
+from posebook.inference import evaluate, evaluate_people, predict
 from posebook.layers.vgg import VGG16
-from posebook.losses import heatmap_mse, parsing_cross_entropy
+from posebook.losses import heatmap_mse, offset_loss, parsing_cross_entropy
 from posebook.models import create
 from posebook.models.parsing_induced import VARIANTS, ParameterAdapter, kernel_side
 from posebook.skeleton import PARTS
@@ -236,3 +237,46 @@ def test_other_weights_than_vgg16_s_are_refused(tmp_path):
         VGG16(512).load_imagenet(tmp_path / "small.pth")
     with pytest.raises(ValueError, match="give backbone=vgg16"):
         small().load_imagenet(tmp_path / "small.pth")
+
+
+def test_several_people_are_found_where_the_maps_and_offsets_say():
+    scenes = open_dataset("figures", "test", size=128, people=4)
+    sample = scenes.batch(torch.arange(6))
+    torch.manual_seed(0)
+    network = create("parsing_induced", **SMALL | {"size": 128, "people": True})
+    outputs = network(sample.images)
+    assert outputs.offsets.shape == (6, 32, 32, 32)
+    loss, terms = network.loss(outputs, sample)
+    assert set(terms) == {"pose", "offsets", "parsing"}
+    torch.testing.assert_close(loss, terms["pose"] + terms["offsets"] + terms["parsing"])
+    loss.backward()
+    assert all(p.grad is not None for p in network.parameters())
+    # The truth in the place of what the network gives: everyone is found, and there is nothing to learn.
+    truth = PeopleCodec(network.codec).encode(sample.people_joints, sample.people_presence)
+    perfect = outputs._replace(maps=truth.maps[:, None], offsets=truth.offsets)
+    _, terms = network.loss(perfect, sample)
+    assert terms["pose"] == 0
+    assert terms["offsets"] == 0
+    found = network.find(perfect)
+    assert [len(people) for people in found] == (sample.people_presence > 0).any(-1).sum(1).tolist()
+    network.forward = lambda images: perfect
+    scenes.batch = lambda indices: sample
+    assert evaluate_people(network, scenes, 6, batch_size=6).mean > 0.8
+
+
+def test_one_person_s_network_finds_no_others(batch):
+    network = small()
+    with pytest.raises(ValueError, match="make it with people=True"):
+        network.find(network(batch.images))
+    several = small(people=True)
+    with pytest.raises(ValueError, match="open figures with people=4"):
+        several.loss(several(batch.images), batch)
+
+
+def test_offsets_count_where_a_joint_is_near():
+    target, offsets = torch.zeros(2, 4, 3, 3), torch.full((2, 4, 3, 3), 0.2)
+    mask = torch.zeros(2, 2, 3, 3, dtype=torch.bool)
+    assert offset_loss(offsets, target, mask) == 0
+    mask[0, 0, 1, 1] = True
+    # Smooth L1 of 0.2 beyond its bend at 0.1, twice, over two images and two joints.
+    torch.testing.assert_close(offset_loss(offsets, target, mask), torch.tensor(2 * 0.15 / 4))

@@ -159,7 +159,7 @@ class HeatmapCodec:
         row, column = place // width, place % width
         cell = torch.stack([column, row], -1).to(maps.dtype) + 0.5
         if offset != "none":
-            cell = cell + _within_cell(maps, row, column, offset)
+            cell = cell + within_cell(maps, row, column, offset)
         return cell * self.stride, peak
 
 
@@ -168,7 +168,7 @@ def _check_offset(offset: str) -> None:
         raise ValueError(f"offset must be 'none', 'quarter' or 'parabola', not '{offset}'")
 
 
-def _within_cell(
+def within_cell(
     maps: Float[Tensor, "*b j h w"], row: Int[Tensor, "*b j"], column: Int[Tensor, "*b j"], offset: str
 ) -> Float[Tensor, "*b j 2"]:
     """How far the peak lies from the centre of its cell, in cells; 0 along a side where a neighbour is missing."""

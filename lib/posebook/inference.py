@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,6 +18,9 @@ from posebook.metrics import AMONG, Truth, confusion, pckh
 from posebook.precision import autocast, channels_last
 from posebook.processes import processes, sum_over_processes
 from posebook.skeleton import Skeleton
+
+if TYPE_CHECKING:
+    from posebook.average_precision import Detections
 
 # x, y, width and height in a photograph's pixels.
 Box = tuple[float, float, float, float]
@@ -217,6 +221,36 @@ def parse(
     finally:
         model.train(was_training)
     return sum_over_processes(matrix).long().cpu()
+
+
+@torch.no_grad()
+def evaluate_people(
+    model: nn.Module, dataset: Dataset, count: int | None = None, batch_size: int = 32, bf16: bool | None = None
+) -> Detections:
+    """What a network finds in scenes of several people, judged: its `mean` is the mAP. One scale, no flip.
+
+    Args:
+        model: one with `find(outputs)`, the people of each image.
+        dataset: with everyone's labels.
+        count: as in `evaluate`.
+
+    Raises:
+        ValueError: as `evaluate`, `average_precision` and the network's `find` do.
+    """
+    from posebook.average_precision import average_precision
+
+    was_training = model.training
+    model.eval()
+    try:
+        found = None
+        for numbers in _spread(dataset, count).split(batch_size):
+            sample = dataset.batch(numbers)
+            people = model.find(_look(model, sample.images, 1.0, False, bf16))
+            judged = average_precision(people, sample, dataset.skeleton)
+            found = judged if found is None else found + judged
+    finally:
+        model.train(was_training)
+    return found
 
 
 def occlusion_curve(

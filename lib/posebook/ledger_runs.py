@@ -63,8 +63,8 @@ class Work:
 
     @property
     def plan(self) -> dict:
-        """The paper's profile."""
-        return claims_of(self.paper).PROFILES[self.profile]
+        """The paper's profile, and over it what the variant has of its own."""
+        return claims_of(self.paper).PROFILES[self.profile] | self._more.get("plan", {})
 
     @property
     def recipe(self) -> Recipe:

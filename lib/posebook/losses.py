@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor
 
 
@@ -69,3 +69,23 @@ def parsing_cross_entropy(logits: Float[Tensor, "b parts h w"], labels: UInt8[Te
     logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode="bilinear")
     # A constant: the number of labelled pixels would weigh the halves of a batch differently.
     return F.cross_entropy(logits, labels.long(), ignore_index=255, reduction="sum") / labels.numel()
+
+
+def offset_loss(
+    offsets: Float[Tensor, "b xy h w"], target: Float[Tensor, "b xy h w"], mask: Bool[Tensor, "b j h w"]
+) -> Float[Tensor, ""]:
+    """Smooth L1 of offsets to people's centres, summed over a joint's cells, averaged over the batch and the joints.
+
+    Nie, Feng, Xing, Yan, *Generative Partition Networks* (arXiv:1705.07422), which Nie et al. (CVPR 2018) take over.
+
+    Open: neither text gives its weight beside that of the heat maps, nor where the two parts of smooth L1 meet; the
+    authors' code averages over all cells and has them meet at 1, half an image's side. Here, as with the heat maps,
+    what counts is summed over a map, and they meet at a twentieth of the side, about what people are off by.
+
+    Args:
+        offsets, target: as `association.Targets` has them, two channels a joint, in halves of the image's side.
+        mask: cells that count.
+    """
+    error = F.smooth_l1_loss(offsets.float(), target, reduction="none", beta=0.1)  # (b, 2 j, h, w)
+    by_joint = error.unflatten(1, (-1, 2)).sum(2)  # (b, j, h, w)
+    return (by_joint * mask).sum((-2, -1)).mean()

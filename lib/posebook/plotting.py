@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from posebook.association import People
+
 # Okabe and Ito's colours that are neither left nor right: for series that have no side.
 SERIES = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 ERROR_COLOUR = "#CC0000"
@@ -191,6 +193,33 @@ def show_predictions(
         (f"off by over {threshold:g} {unit} sizes", {"color": ERROR_COLOUR, "ls": ":"}),
     ]
     _pose_legend(sheet, further)
+    return sheet
+
+
+def show_people(
+    images: Float[Tensor, "b 3 h w"],
+    people: list[People],
+    skeleton: Skeleton,
+    columns: int = 4,
+    titles: list[str] | None = None,
+) -> Figure:
+    """Several people over each image, each in a colour of their own, the best score's first.
+
+    Args:
+        people: of each image, as networks find them or `association.true_people` makes them of labels.
+        titles: above the images; None says how many people there are.
+
+    Raises:
+        ValueError: another number of images than of lists of people, or none.
+    """
+    if len(images) != len(people):
+        raise ValueError(f"there are {len(images)} images and people for {len(people)}: give as many of either")
+    counts = ["1 person" if len(found) == 1 else f"{len(found)} people" for found in people]
+    sheet, panels = _sheet(images, columns, counts if titles is None else titles)
+    for found, ax in zip(people, panels, strict=True):
+        for i, joints in enumerate(found.joints):
+            # Missing joints are not numbers, and so are left out.
+            draw_pose(ax, joints, None, skeleton, 0.8 * _line_width(columns), colour=SERIES[i % len(SERIES)])
     return sheet
 
 

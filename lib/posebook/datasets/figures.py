@@ -15,7 +15,7 @@ from torch import Tensor
 from posebook import random
 from posebook.datasets import occlusion, scenery
 from posebook.datasets.palette import Draws
-from posebook.datasets.people import Build, dress, own_shapes
+from posebook.datasets.people import Build, dress, measure, own_shapes
 from posebook.datasets.raster import Canvas, Shapes, rasterise
 from posebook.datasets.sample import HEAD_OF_JOINTS, Sample, torso_size
 from posebook.prior import PosePrior
@@ -26,8 +26,13 @@ LENGTHS = {"train": None, "validation": 1000, "test": 2000}
 
 # Images painted at a time, at 128 pixels: more do not fit the cache of a CPU, fewer waste its start-up.
 _AT_ONCE = {"cpu": 16, "cuda": 512}
-_STREAM = 1
+_STREAM, _GROUP, _ANYONE = 1, 3, 4
+# With labels for one person, so many are there to walk by; with labels for several, as many as have labels.
 _PEOPLE_DRAWN = 3
+_MOST_PEOPLE = 4
+
+# Length of a head beside the height of a person who stands.
+_HEADS = 0.15
 
 # Facing further away than this (cosine) is a back view.
 _BACK = -0.3
@@ -42,9 +47,9 @@ class Figures:
         seed: another seed, other people.
         difficulty: "life" has other people, occluding objects, truncation, clutter; "plain" is one whole person
             before a quiet background, for first lessons; "objects" is that person behind objects as in "life".
-        people: how many people a scene shows at most (1 to 3) with labels for each. With 1 the others that walk by
-            are background, as in LIP; with more, every scene has that many places in `people_joints`, and `parsing`
-            labels everyone.
+        people: how many people a scene shows at most (1 to 4) with labels for each. With 1 the others that walk by
+            are background, as in LIP. With more, a scene shows two or more people, every number as often, smaller the
+            more there are and the largest first. `people_joints` has that many places, and `parsing` labels everyone.
         occluded: the share of the joints in the image that is occluded, 0 to 0.5, on average over people; None leaves
             it to chance. People are alone then and others than without, chosen so that their own bodies hide none of
             their joints, and all that hides a joint is an object: see `datasets.occlusion`.
@@ -66,8 +71,8 @@ class Figures:
     ) -> None:
         if difficulty not in DIFFICULTIES:
             raise ValueError(f"difficulty must be one of {', '.join(DIFFICULTIES)}, not '{difficulty}'")
-        if not 1 <= people <= _PEOPLE_DRAWN:
-            raise ValueError(f"a scene shows 1 to {_PEOPLE_DRAWN} people with labels, not {people}")
+        if not 1 <= people <= _MOST_PEOPLE:
+            raise ValueError(f"a scene shows 1 to {_MOST_PEOPLE} people with labels, not {people}")
         if occluded is not None and not 0 <= occluded <= 0.5:
             raise ValueError(f"objects can hide a share of 0 to 0.5 of the joints (occluded), not {occluded}")
         if occluded is not None and people > 1:
@@ -107,7 +112,8 @@ class Figures:
         body, build = dress(layout.poses.flatten(0, 1), crowd.flatten())
         bodies = _seat(body, layout)
         joints = layout.poses[:, 0]
-        objects = scenery.objects(keys, joints, self.size, self.difficulty, before=self.occluded is None)
+        before = joints if self.people == 1 else _anyone(keys, layout)
+        objects = scenery.objects(keys, before, self.size, self.difficulty, before=self.occluded is None)
         if self.occluded is not None:
             hidden = occlusion.hidden_by_itself(body, joints.floor() + 0.5, self._own)
             inside = _inside(joints, self.size)
@@ -120,7 +126,8 @@ class Figures:
 
     def _cast(self, keys: Tensor, poses: Tensor | None) -> tuple[Int64[Tensor, "b p"], Float[Tensor, "b p 16 2"]]:
         """The people of each scene: their keys and normalised poses, the one to find first."""
-        crowd = random.fork(keys, _PEOPLE_DRAWN if self.occluded is None else occlusion.CANDIDATES)  # [b, people]
+        drawn = _PEOPLE_DRAWN if self.people == 1 else self.people
+        crowd = random.fork(keys, drawn if self.occluded is None else occlusion.CANDIDATES)  # [b, people]
         normalised = self._prior.sample(crowd.flatten()).view(*crowd.shape, len(MPII), 2)
         if poses is not None:
             others = normalised[:, 1:] if self.occluded is None else poses[:, None].expand_as(normalised[:, 1:])
@@ -136,7 +143,8 @@ class Figures:
         return crowd.gather(1, chosen), normalised.take_along_dim(chosen[..., None, None], 1)
 
     def _layout(self, keys: Tensor, normalised: Tensor) -> Layout:
-        return _lay_out(keys, normalised, self.size, self.difficulty == "life", self.people)
+        lay_out = _lay_out if self.people == 1 else _lay_out_group
+        return lay_out(keys, normalised, self.size, self.difficulty == "life")
 
     def _paint(self, keys: Int64[Tensor, " b"], shapes: Shapes) -> tuple[Float[Tensor, "b 3 s s"], Canvas]:
         """Pixels, a few images at a time."""
@@ -158,6 +166,7 @@ class Figures:
         main, main_presence = joints[:, 0], presence[:, 0]
         head_joints = joints[:, :, MPII.index("upper_neck")] - joints[:, :, MPII.index("head_top")]
         head = HEAD_OF_JOINTS * head_joints.norm(dim=-1)  # (b, people)
+        head = head.where(layout.present[:, :shown], torch.nan)
         return Sample(
             images=images,
             joints=main,
@@ -189,7 +198,8 @@ class Layout:
     depths: Float[Tensor, "b p"]
 
 
-def _lay_out(keys: Tensor, normalised: Float[Tensor, "b p 16 2"], size: int, life: bool, shown: int) -> Layout:
+def _lay_out(keys: Tensor, normalised: Float[Tensor, "b p 16 2"], size: int, life: bool) -> Layout:
+    """One person to find, and in "life" others who walk by."""
     draws = Draws(keys, 64, _STREAM)
     others = normalised.shape[1] - 1
     height = size * (draws.uniform(0.62, 0.9) if life else draws.uniform(0.72, 0.86))
@@ -207,20 +217,63 @@ def _lay_out(keys: Tensor, normalised: Float[Tensor, "b p 16 2"], size: int, lif
     side = torch.where(draws.many(others) < 0.5, -1.0, 1.0)
     apart = torch.stack([side * draws.many(others, 0.28, 0.62), draws.many(others, -0.14, 0.14)], -1) * size
     centres = torch.cat([centre[:, None], centre[:, None] + apart], 1)
-    angle = draws.uniform(-0.12, 0.12) * life
-    rotation = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], -1).view(-1, 1, 2, 2)
-    poses = (normalised @ rotation.transpose(-1, -2)) * scale[..., None, None] + centres[:, :, None]
+    turned = _turn(normalised, draws.uniform(-0.12, 0.12) * life)
+    poses = turned * scale[..., None, None] + centres[:, :, None]
 
     odds = torch.zeros(others, device=keys.device)
-    if shown > 1:
-        odds[: shown - 1] = 0.85
-    elif life:
+    if life:
         odds[:2] = torch.tensor([0.32, 0.1])[:others]
     company = draws.many(others) < odds
     present = torch.cat([company.new_ones(len(company), 1), company], 1)
     before = torch.where(draws.many(others) < 0.38, 1.0, -1.0)
     depths = before * (4 + 2.5 * torch.arange(1, others + 1, device=keys.device))
     return Layout(poses, present, torch.cat([depths.new_zeros(len(depths), 1), depths], 1))
+
+
+def _lay_out_group(keys: Tensor, normalised: Float[Tensor, "b p 16 2"], size: int, life: bool) -> Layout:
+    """Two people or more beside each other, the largest first, in random order from left to right and front to back."""
+    draws = Draws(keys, 64, _GROUP)
+    most = normalised.shape[1]
+    count = 2 + (draws.uniform() * (most - 1)).long()  # (b,)
+    present = torch.arange(most, device=keys.device) < count[:, None]
+    turned = _turn(normalised, draws.uniform(-0.12, 0.12) * life)
+    # Heads of one size, or who crouches would be a giant beside those who stand.
+    bodies = normalised.flatten(0, 1)
+    unit = measure(bodies, torch.zeros_like(bodies[:, 0, 0])).unit.view(-1, most)
+    scale = torch.cat([torch.ones_like(unit[:, :1]), draws.many(most - 1, 0.75, 1.0)], 1)
+    scale = scale * (draws.uniform(0.85, 1.15) / count.sqrt())[:, None]
+    poses = turned * (scale * (_HEADS / unit).clamp_max(1.0))[..., None, None]
+
+    place = _ranks(draws.many(most).masked_fill(~present, 2.0))
+    across = (place + 0.5 + draws.many(most, -0.25, 0.25)) / count[:, None]
+    nearness = _ranks(draws.many(most))
+    down = draws.many(most, 0.4, 0.55) + 0.03 * nearness
+    centres = torch.stack([across, down], -1)
+    # The whole of everyone fits the image; then some scenes are seen from nearer, and their edges cut people off.
+    reach = poses.abs().amax(2) + 0.03
+    centres = torch.maximum(torch.minimum(centres, 1 - reach), reach)
+    poses = poses + centres[:, :, None]
+    if life:
+        nearer = torch.where(draws.chance(0.25), draws.uniform(1.1, 1.3), 1.0)
+        poses = (poses - 0.5) * nearer[:, None, None, None] + 0.5
+    return Layout(poses * size, present, 2.5 * nearness)
+
+
+def _ranks(values: Float[Tensor, "b p"]) -> Float[Tensor, "b p"]:
+    """Each value's place among its row's, the smallest 0."""
+    return values.argsort(1).argsort(1).to(values.dtype)
+
+
+def _turn(poses: Float[Tensor, "b p 16 2"], angle: Float[Tensor, " b"]) -> Float[Tensor, "b p 16 2"]:
+    rotation = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], -1).view(-1, 1, 2, 2)
+    return poses @ rotation.transpose(-1, -2)
+
+
+def _anyone(keys: Tensor, layout: Layout) -> Float[Tensor, "b 16 2"]:
+    """Each joint of one or another of those present: what objects before a group are placed over."""
+    draws = Draws(keys, layout.poses.shape[2], _ANYONE)
+    who = (draws.many(layout.poses.shape[2]) * layout.present.sum(1, keepdim=True)).long()
+    return layout.poses.gather(1, who[:, None, :, None].expand(-1, 1, -1, 2))[:, 0]
 
 
 def _seat(body: Shapes, layout: Layout) -> Shapes:

@@ -1,5 +1,6 @@
 """Blocks that papers share."""
 
+from posebook.layers.adaptive_conv import AdaptiveConv, dynamic_depthwise_conv2d
 from posebook.layers.depthwise import DepthwiseConv
 from posebook.layers.hourglass import HourglassBlock
 from posebook.layers.residual import Residual
@@ -7,11 +8,13 @@ from posebook.layers.separable import SeparableConv, SeparableResidual
 from posebook.layers.soft_argmax import ramp, soft_argmax, spatial_softmax
 
 __all__ = [
+    "AdaptiveConv",
     "DepthwiseConv",
     "HourglassBlock",
     "Residual",
     "SeparableConv",
     "SeparableResidual",
+    "dynamic_depthwise_conv2d",
     "ramp",
     "soft_argmax",
     "spatial_softmax",

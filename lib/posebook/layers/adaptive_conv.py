@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -10,14 +12,15 @@ from torch.autograd.function import FunctionCtx
 
 ORDERS = ("paper", "official")
 
-# Values in an image's features from which a CPU is faster with a call an image, on two cores of 2023 or so: a call
-# costs tens of microseconds, and making one of all images costs a change of layout. At 16x16 cells one call is up to
-# twice as fast, at 64x64 cells a call an image is two to four times as fast.
-_LARGE = 2**16
+# From this many values an image, channels innermost, a CPU is faster with a call an image: it leaves the layout as it
+# is, and an image's maps in the cache. Below, a call's own cost of tens of microseconds is more than that.
+_LARGE = 2**15
+# From this side on, convolution of maps that are not channels-last is twenty times slower than of maps that are.
+_WIDE = 15
 
 
 def dynamic_depthwise_conv2d(
-    features: Float[Tensor, "b c h w"], kernels: Float[Tensor, "b c k k2"]
+    features: Float[Tensor, "b c h w"], kernels: Float[Tensor, "b2 c2 k k2"]
 ) -> Float[Tensor, "b c h w"]:
     """Convolve each channel of each image with a kernel of its own: the `*_c` of eq. (3).
 
@@ -30,7 +33,7 @@ def dynamic_depthwise_conv2d(
 
     Args:
         features: maps at least as large as the kernels.
-        kernels: one an image and channel, square and odd; of the features' dtype unless under autocast.
+        kernels: (b, c, k, k), one an image and channel, k odd; of the features' dtype unless under autocast.
 
     Raises:
         ValueError: kernels that are even, not square or larger than the maps, or whose images, channels or dtype are
@@ -43,21 +46,20 @@ def dynamic_depthwise_conv2d(
         tensor([[0., 1., 2.],
                 [0., 0., 1.]])
     """
-    kind = features.device.type
-    autocast = kind == "cpu" and torch.is_autocast_enabled("cpu")
-    _check(features, kernels, same_dtype=kind != "meta" and not torch.is_autocast_enabled(kind))
+    kind, side = features.device.type, kernels.shape[-1]
+    # Shapes alone, as on the meta device, have no precision.
+    autocast = kind != "meta" and torch.is_autocast_enabled(kind)
+    _check(features, kernels, same_dtype=not autocast)
     if kind != "cpu":
-        return _at_once(features, kernels)
+        return _at_once(features, kernels, side // 2)
     if autocast:
         dtype = torch.get_autocast_dtype("cpu")
         features, kernels = features.to(dtype), kernels.to(dtype)
-    if _large(features):
-        return _Dynamic.apply(features, kernels)
+    by_image = side >= _WIDE or _is_large_channels_last(features)
     # torch's own gradient of 3x3 kernels is fast enough.
-    if kernels.shape[-1] < 5 or not torch.is_grad_enabled():
-        return _at_once(features, kernels)
-    # Laid out as the call of all images wants it; backward then finds it so.
-    return _Dynamic.apply(features.contiguous(), kernels)
+    if not by_image and (side < 5 or not torch.is_grad_enabled()):
+        return _at_once(features, kernels, side // 2)
+    return _Dynamic.apply(_laid_out(features, by_image), kernels, by_image)
 
 
 class AdaptiveConv(nn.Module):
@@ -68,12 +70,12 @@ class AdaptiveConv(nn.Module):
     would have k * k * c_in * c_out values to predict an image, 3.2 million for 7x7 kernels and 256 channels; this has
     k * k * c_in predicted (12,544) and c_in * c_in + c_in * c_out learnt (131,072).
 
-    There are no biases, "due to the residual feature fusion" (Sec. 3.2): F^a is added to F^P, and a constant in F^a
-    would be one that the classifier on their sum has anyway. It also makes F^a linear in the kernels: kernels of zero
-    leave F^P as it is. The sum is the network's to make.
+    There are no biases, "due to the residual feature fusion" (Sec. 3.2): F^a is added to F^P, and a bias of U would add
+    a constant that the linear classifier on their sum has anyway. It also makes F^a linear in the kernels: kernels of
+    zero leave F^P as it is. The sum is the network's to make.
 
     Departs: with `order="official"` it is as the released code has it: U comes first and V last, both with a bias,
-    then batch norm and ReLU. With as many channels out as in, the first two are only names.
+    then batch norm and ReLU. With as many channels out as in, which of the two is called U is only a name.
     Open: the code has as many channels out as in. Here the last of the 1x1 convolutions changes their number in
     either order, so that there is a kernel for each channel of the features.
 
@@ -108,7 +110,7 @@ class AdaptiveConv(nn.Module):
         self.norm = nn.BatchNorm2d(out) if (official if norm is None else norm) else None
 
     def forward(
-        self, features: Float[Tensor, "b c h w"], kernels: Float[Tensor, "b c k k2"]
+        self, features: Float[Tensor, "b c h w"], kernels: Float[Tensor, "b c k k"]
     ) -> Float[Tensor, "b c_out h w"]:
         """F^a from F^P and theta~."""
         first, last = (self.U, self.V) if self.order == "official" else (self.V, self.U)
@@ -147,64 +149,63 @@ class _Dynamic(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx, features: Float[Tensor, "b c h w"], kernels: Float[Tensor, "b c k k"]
+        ctx: FunctionCtx, features: Float[Tensor, "b c h w"], kernels: Float[Tensor, "b c k k"], by_image: bool
     ) -> Float[Tensor, "b c h w"]:
         ctx.save_for_backward(features, kernels)
-        if not _large(features):
-            return _at_once(features, kernels)
-        # An image at a time keeps the layout, whichever it is, and its maps in the cache.
+        ctx.by_image = by_image
+        padding = kernels.shape[-1] // 2
+        if not by_image:
+            return _at_once(features, kernels, padding)
+        # Written into place, so that there are never two copies.
         out = torch.empty_like(features)
-        for image, kernel, place in zip(features, kernels, out, strict=True):
-            place.copy_(_convolve(image, kernel, kernels.shape[-1] // 2))
+        for place, image in zip(out.split(1), _one_by_one(features, kernels, padding), strict=True):
+            place.copy_(image)
         return out
 
     @staticmethod
     def backward(
         ctx: FunctionCtx, gradient: Float[Tensor, "b c h w"]
-    ) -> tuple[Float[Tensor, "b c h w"] | None, Float[Tensor, "b c k k"] | None]:
+    ) -> tuple[Float[Tensor, "b c h w"] | None, Float[Tensor, "b c k k"] | None, None]:
+        # All in terms of what has a gradient, so that this has one too.
         features, kernels = ctx.saved_tensors
-        if not _large(features):
-            gradient = gradient.contiguous()
+        gradient = _laid_out(gradient, ctx.by_image)
+        padding = kernels.shape[-1] // 2
         by_features = by_kernels = None
         if ctx.needs_input_grad[0]:
             # Convolving back is correlating with the kernel turned by half a turn.
-            by_features = _Dynamic.apply(gradient, kernels.flip(-1, -2))
-        if ctx.needs_input_grad[1]:
-            by_kernels = _kernel_gradient(features, gradient, kernels.shape[-1])
-        return by_features, by_kernels
-
-
-def _kernel_gradient(
-    features: Float[Tensor, "b c h w"], gradient: Float[Tensor, "b c h w"], side: int
-) -> Float[Tensor, "b c k k"]:
-    """What the kernels' gradient is, a value for each of their places."""
-    if not _large(features):
-        return _at_once(features, gradient, side // 2)
-    images = [_convolve(image, weights, side // 2) for image, weights in zip(features, gradient, strict=True)]
-    return torch.stack(images)
+            by_features = _Dynamic.apply(gradient, kernels.flip(-1, -2), ctx.by_image)
+        if ctx.needs_input_grad[1] and ctx.by_image:
+            by_kernels = torch.cat(list(_one_by_one(features, gradient, padding)))
+        elif ctx.needs_input_grad[1]:
+            by_kernels = _at_once(features, gradient, padding)
+        return by_features, by_kernels, None
 
 
 def _at_once(
-    features: Float[Tensor, "b c h w"], kernels: Float[Tensor, "b c kh kw"], padding: int | None = None
+    features: Float[Tensor, "b c h w"], kernels: Float[Tensor, "b c kh kw"], padding: int
 ) -> Float[Tensor, "b c h2 w2"]:
     """All images in one call: their channels side by side, a group each."""
     b, c, h, w = features.shape
-    padding = kernels.shape[-1] // 2 if padding is None else padding
-    together = F.conv2d(features.reshape(1, b * c, h, w), kernels.reshape(b * c, 1, *kernels.shape[-2:]),
-                        padding=padding, groups=b * c)  # fmt: skip
+    weights = kernels.reshape(b * c, 1, *kernels.shape[-2:])
+    together = F.conv2d(features.reshape(1, b * c, h, w), weights, padding=padding, groups=b * c)
     return together.view(b, c, *together.shape[-2:])
 
 
-def _convolve(
-    image: Float[Tensor, "c h w"], kernels: Float[Tensor, "c kh kw"], padding: int
-) -> Float[Tensor, "c h2 w2"]:
-    """One image, each channel with its kernel."""
-    return F.conv2d(image[None], kernels[:, None], padding=padding, groups=len(image))[0]
+def _one_by_one(
+    features: Float[Tensor, "b c h w"], kernels: Float[Tensor, "b c kh kw"], padding: int
+) -> Iterator[Float[Tensor, "1 c h2 w2"]]:
+    """A call an image."""
+    for image, weights in zip(features.split(1), kernels, strict=True):
+        yield F.conv2d(image, weights[:, None], padding=padding, groups=len(weights))
 
 
-def _large(features: Float[Tensor, "b c h w"]) -> bool:
+def _laid_out(maps: Float[Tensor, "b c h w"], by_image: bool) -> Float[Tensor, "b c h w"]:
+    return maps.contiguous(memory_format=torch.channels_last if by_image else torch.contiguous_format)
+
+
+def _is_large_channels_last(features: Float[Tensor, "b c h w"]) -> bool:
     _, c, h, w = features.shape
-    return c * h * w >= _LARGE
+    return c * h * w >= _LARGE and features.is_contiguous(memory_format=torch.channels_last)
 
 
 def _check(features: Tensor, kernels: Tensor, same_dtype: bool) -> None:

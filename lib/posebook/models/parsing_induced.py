@@ -16,11 +16,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from posebook.association import People, PeopleCodec
 from posebook.coordinates import HeatmapCodec
 from posebook.datasets.sample import Sample
 from posebook.layers.adaptive_conv import AdaptiveConv
 from posebook.layers.vgg import VGG16
-from posebook.losses import heatmap_mse, parsing_cross_entropy
+from posebook.losses import heatmap_mse, offset_loss, parsing_cross_entropy
 from posebook.models import check_counts
 from posebook.models.hourglass import STRIDE, Hourglass
 from posebook.skeleton import PARTS
@@ -40,11 +41,13 @@ class Outputs(NamedTuple):
         maps: heat maps of each stack of the pose network.
         parsing: a logit a part, at the parsing network's resolution; None in variants that do not parse.
         kernels: the predicted kernels, None in variants that predict none.
+        offsets: from each cell to the centre of its joint's person, None unless the network finds several people.
     """
 
     maps: Float[Tensor, "b stacks joints h w"]
     parsing: Float[Tensor, "b parts h w"] | None
     kernels: Float[Tensor, "b features k k"] | None
+    offsets: Float[Tensor, "b 2*joints h w"] | None
 
 
 class ParsingInduced(nn.Module):
@@ -67,6 +70,7 @@ class ParsingInduced(nn.Module):
         order: in which U, the predicted kernels and V come: "paper", or "official" as in the authors' code.
         beta: the parsing loss's weight, eq. (2).
         parts: number of part labels, with the background.
+        people: find everyone (Sec. 4.3): maps hold all people's joints, and with them go offsets to each one's centre.
         frozen: the learner's encoder and adapter come from another network (`take_learner`) and are not trained (Sec.
             4.4): for sets without part labels.
         sigma: standard deviation of the target's Gaussians, in cells.
@@ -91,6 +95,7 @@ class ParsingInduced(nn.Module):
         order: str = "paper",
         beta: float = 1.0,
         parts: int = len(PARTS),
+        people: bool = False,
         frozen: bool = False,
         sigma: float = 1.0,
     ) -> None:
@@ -98,13 +103,15 @@ class ParsingInduced(nn.Module):
         self.settings = {
             "joints": joints, "size": size, "variant": variant, "backbone": backbone, "stacks": stacks, "units": units,
             "parsing_units": parsing_units, "features": features, "depth": depth, "norm": norm, "poolings": poolings,
-            "order": order, "beta": beta, "parts": parts, "frozen": frozen, "sigma": sigma,
+            "order": order, "beta": beta, "parts": parts, "people": people, "frozen": frozen, "sigma": sigma,
         }  # fmt: skip
         _check(**self.settings)
         stride = STRIDE if backbone == "hourglass" else VGG16.stride
         self.codec = HeatmapCodec(size, stride, sigma)
         self.pose = _encoder(backbone, joints, size, stacks, features, units, depth, norm)
-        self.to_maps = nn.Conv2d(features * (2 if variant == "concat" else 1), joints, 1)
+        refined = features * (2 if variant == "concat" else 1)
+        self.to_maps = nn.Conv2d(refined, joints, 1)
+        self.to_offsets = nn.Conv2d(refined, 2 * joints, 1) if people else None
         if variant in _PARSERS:
             self.parsing = _encoder(backbone, parts, size, 1, features, parsing_units, depth, norm)
         # A frozen learner's labels are not asked for.
@@ -144,7 +151,8 @@ class ParsingInduced(nn.Module):
         refined = self._refine(pose, parsing, kernels)  # F^P*: (b, features, h, w); twice the features for "concat"
         maps = torch.stack([*earlier, self.to_maps(refined)], 1).float()  # (b, stacks, joints, h, w)
         parts = None if self.to_parts is None else self.to_parts(parsing).float()  # (b, parts, h, w)
-        return Outputs(maps, parts, kernels)
+        offsets = None if self.to_offsets is None else self.to_offsets(refined).float()  # (b, 2 joints, h, w)
+        return Outputs(maps, parts, kernels, offsets)
 
     def _refine(
         self, pose: Float[Tensor, "b c h w"], parsing: Float[Tensor, "b c h w"], kernels: Tensor | None
@@ -166,20 +174,38 @@ class ParsingInduced(nn.Module):
     def loss(self, outputs: Outputs, batch: Sample) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Eq. (2): `heatmap_mse` of every stack, summed, plus beta times `parsing_cross_entropy`.
 
+        Where several people are to be found, the targets are everyone's, and `offset_loss` is a part of the pose loss.
+
         Raises:
-            ValueError: the batch has no part labels, and the network is to learn them.
+            ValueError: the batch has no part labels, or those of one person alone, and the network is to learn them.
         """
-        target = self.codec.of(outputs.maps).encode(batch.joints, batch.presence)
-        terms = {"pose": torch.stack([heatmap_mse(m, target, batch.presence) for m in outputs.maps.unbind(1)]).sum()}
+        terms = self._pose_loss(outputs, batch)
+        loss = torch.stack(list(terms.values())).sum()
         if outputs.parsing is None:
-            return terms["pose"], terms
+            return loss, terms
         if batch.parsing is None:
             raise ValueError(
                 f"{self.settings['variant']} learns part labels, and this set has none: take a learner from another "
                 "set (frozen=True), or a variant that does not parse (pose, self, self_factored)"
             )
         terms["parsing"] = parsing_cross_entropy(outputs.parsing, batch.parsing)
-        return terms["pose"] + self.settings["beta"] * terms["parsing"], terms
+        return loss + self.settings["beta"] * terms["parsing"], terms
+
+    def _pose_loss(self, outputs: Outputs, batch: Sample) -> dict[str, Tensor]:
+        """The terms of eq. (2) that are about joints."""
+        codec = self.codec.of(outputs.maps)
+        if outputs.offsets is None:
+            target, counted = codec.encode(batch.joints, batch.presence), batch.presence
+        elif batch.people_joints is None:
+            raise ValueError("this network finds several people, and the set labels one: open figures with people=4")
+        else:
+            everyone = PeopleCodec(self.codec).of(outputs.maps).encode(batch.people_joints, batch.people_presence)
+            # Where a joint is nobody's, its map is to be blank.
+            target, counted = everyone.maps, torch.ones_like(batch.presence)
+        terms = {"pose": torch.stack([heatmap_mse(maps, target, counted) for maps in outputs.maps.unbind(1)]).sum()}
+        if outputs.offsets is not None:
+            terms["offsets"] = offset_loss(outputs.offsets, everyone.offsets, everyone.mask)
+        return terms
 
     def decode(self, outputs: Outputs) -> tuple[Float[Tensor, "b joints 2"], Float[Tensor, "b joints"]]:
         """Joints in image pixels and the height of each peak, from the last stack; parsing is ignored (Sec. 3.3)."""
@@ -188,6 +214,16 @@ class ParsingInduced(nn.Module):
     def maps(self, outputs: Outputs) -> Float[Tensor, "b joints cells cells"]:
         """The last stack's heat maps, which inference averages over mirror images and scales."""
         return outputs.maps[:, -1]
+
+    def find(self, outputs: Outputs) -> list[People]:
+        """The people of each image: peaks by non-maximum suppression, put together by their offsets (Sec. 3.3, 4.1).
+
+        Raises:
+            ValueError: the network was not made for several people.
+        """
+        if outputs.offsets is None:
+            raise ValueError("this network finds one person an image: make it with people=True to find several")
+        return PeopleCodec(self.codec).of(outputs.maps).decode(self.maps(outputs), outputs.offsets)
 
     def labels(self, outputs: Outputs) -> Int[Tensor, "b s s"]:
         """The most likely part of every pixel of the image.
@@ -331,6 +367,7 @@ def _check(
     order: str,
     beta: float,
     parts: int,
+    people: bool,
     frozen: bool,
     sigma: float,
 ) -> None:
