@@ -170,6 +170,7 @@ def test_bad_input_is_refused_in_a_sentence(lspet, tmp_path):
     for arguments, said in (
         (("lspet", lspet, tmp_path / "a", 63), "even"),
         (("figures", lspet, tmp_path / "a", 64), "nothing to pack"),
+        (("ccp", lspet, tmp_path / "a", 64), "has labels alone: read it as it is"),
         (("lspet", lspet, tmp_path, 64), "is a folder"),
         (("lspet", lspet, tmp_path / "a", 64, ("test", "test")), "each split once"),
         (("lspet", lspet, tmp_path / "a", 64, ("all",)), "no split is called 'all'"),

@@ -123,7 +123,7 @@ def pack(
 
     Crops are 1.5 windows wide and 1.5 x `size` pixels a side. The file is written beside `out` and renamed when it is
     whole, so that `out` is never half a file. Photographs that cannot be read are packed as the reader gives them:
-    grey, without joints, with a warning. Two splits that are the same people (MPII's validation and test) are stored
+    grey, without joints, with a warning. Part labels are left out. Two splits that are the same people (MPII's validation and test) are stored
     once.
 
     Args:
@@ -143,6 +143,8 @@ def pack(
         raise ValueError(f"size must be even and 2 or more, not {size}")
     if name in ("figures", "packed"):
         raise ValueError(f"'{name}' is not a set of photographs: there is nothing to pack")
+    if name == "ccp":
+        raise ValueError("a packed set keeps joints and no part labels, and 'ccp' has labels alone: read it as it is")
     if not splits or len(set(splits)) < len(splits):
         raise ValueError(f"give each split once, not {', '.join(splits) or 'none'}")
     if out.is_dir():
