@@ -6,6 +6,7 @@ from torch import nn
 
 from posebook.association import PeopleCodec
 from posebook.datasets import open_dataset
+from posebook.describe import describe
 from posebook.inference import evaluate, evaluate_people, predict
 from posebook.layers.vgg import VGG16
 from posebook.losses import heatmap_mse, offset_loss, parsing_cross_entropy
@@ -199,6 +200,7 @@ def test_the_paper_s_sizes():
         hourglass = create("hourglass", stacks=2)
     assert count(two) == count(hourglass)
     assert count(one) < count(two) < count(learner)
+    assert (count(learner), count(two)) == (8_755_236, 6_570_400)
     adapter = 3 * (9 * 256 * 256 + 256)
     assert count(learner.adapter) == adapter
     assert count(learner.adaptive) == 2 * 256 * 256
@@ -280,3 +282,10 @@ def test_offsets_count_where_a_joint_is_near():
     mask[0, 0, 1, 1] = True
     # Smooth L1 of 0.2 beyond its bend at 0.1, twice, over two images and two joints.
     torch.testing.assert_close(offset_loss(offsets, target, mask), torch.tensor(2 * 0.15 / 4))
+
+
+@pytest.mark.parametrize("variant", ["self_factored", "pil"])
+def test_networks_can_be_described(variant):
+    about = describe(small(variant))
+    assert about["parameters"] == count(small(variant))
+    assert about["macs"] > 0

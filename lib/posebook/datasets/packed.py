@@ -123,8 +123,8 @@ def pack(
 
     Crops are 1.5 windows wide and 1.5 x `size` pixels a side. The file is written beside `out` and renamed when it is
     whole, so that `out` is never half a file. Photographs that cannot be read are packed as the reader gives them:
-    grey, without joints, with a warning. Part labels are left out. Two splits that are the same people (MPII's validation and test) are stored
-    once.
+    grey, without joints, with a warning. Part labels are left out. Two splits that are the same people (MPII's
+    validation and test) are stored once.
 
     Args:
         name, root: as for `open_dataset`.

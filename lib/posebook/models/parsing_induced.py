@@ -147,7 +147,7 @@ class ParsingInduced(nn.Module):
         if variant == "pil" and kernels is None:
             kernels = self.adapter(parsing)  # theta~: (b, features, k, k)
         if variant == "self_factored":
-            kernels = self.kernels.expand(len(images), -1, -1, -1)
+            kernels = self.kernels.repeat(len(images), 1, 1, 1)
         refined = self._refine(pose, parsing, kernels)  # F^P*: (b, features, h, w); twice the features for "concat"
         maps = torch.stack([*earlier, self.to_maps(refined)], 1).float()  # (b, stacks, joints, h, w)
         parts = None if self.to_parts is None else self.to_parts(parsing).float()  # (b, parts, h, w)
