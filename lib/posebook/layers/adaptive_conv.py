@@ -56,8 +56,9 @@ def dynamic_depthwise_conv2d(
         dtype = torch.get_autocast_dtype("cpu")
         features, kernels = features.to(dtype), kernels.to(dtype)
     by_image = side >= _WIDE or _is_large_channels_last(features)
+    learns = torch.is_grad_enabled() and (features.requires_grad or kernels.requires_grad)
     # torch's own gradient of 3x3 kernels is fast enough.
-    if not by_image and (side < 5 or not torch.is_grad_enabled()):
+    if not by_image and (side < 5 or not learns):
         return _at_once(features, kernels, side // 2)
     return _Dynamic.apply(_laid_out(features, by_image), kernels, by_image)
 
