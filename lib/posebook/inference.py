@@ -246,7 +246,8 @@ def evaluate_people(
         for numbers in _spread(dataset, count).split(batch_size):
             sample = dataset.batch(numbers)
             people = model.find(_look(model, sample.images, 1.0, False, bf16))
-            judged = average_precision(people, sample, dataset.skeleton)
+            # People are put together on the CPU.
+            judged = average_precision(people, sample.to("cpu"), dataset.skeleton)
             found = judged if found is None else found + judged
     finally:
         model.train(was_training)
