@@ -80,6 +80,20 @@ class Claim:
         return {"claim": self.id} | {name: getattr(self, name) for name in names}
 
 
+def minus(one: str, other: str, name: str) -> Callable[[Readings], float]:
+    """The measure of a claim: a reading of one variant minus that of another."""
+    return lambda r: r[one][name] - r[other][name]
+
+
+def details_of(*variants: str, names: tuple[str, ...]) -> Callable[[Readings], dict[str, float]]:
+    """The details of a claim: these readings of these variants, each as "variant name", as far as they have them."""
+
+    def details(r: Readings) -> dict[str, float]:
+        return {f"{variant} {name}": r[variant][name] for name in names for variant in variants if name in r[variant]}
+
+    return details
+
+
 def select(names: Iterable[str] = ()) -> list[Claim]:
     """Claims by their ids, or all of a paper's by its slug; no name takes those of all papers but `UNMEASURED`.
 

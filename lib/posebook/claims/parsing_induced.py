@@ -7,13 +7,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from functools import partial
 
 from torch import Tensor, nn
 
 from posebook.claims.part_groups import PROFILES as SIMILAR
 from posebook.datasets import Dataset
 from posebook.inference import evaluate, evaluate_people, mean_pose, parse
-from posebook.ledger import Claim, Readings
+from posebook.ledger import Claim, details_of, minus
 from posebook.metrics import parsing_score
 from posebook.profiles import PROFILES as TRAINING
 from posebook.score import BENCHMARKS
@@ -178,20 +179,9 @@ def reached_after(slow: dict[str, float], fast: dict[str, float], place: int) ->
     return 1.0
 
 
-def _minus(one: str, other: str, name: str = "pckh") -> Callable[[Readings], float]:
-    """The measure of a claim: a reading of one variant minus that of another."""
-    return lambda r: r[one][name] - r[other][name]
-
-
-def _details(
-    *variants: str, names: tuple[str, ...] = ("pckh", "visible", "occluded", "miou")
-) -> Callable[[Readings], dict[str, float]]:
-    """These readings of these variants, each as "variant name", as far as they have them."""
-
-    def details(r: Readings) -> dict[str, float]:
-        return {f"{variant} {name}": r[variant][name] for name in names for variant in variants if name in r[variant]}
-
-    return details
+# What claims compare unless they say otherwise.
+_minus = partial(minus, name="pckh")
+_details = partial(details_of, names=("pckh", "visible", "occluded", "miou"))
 
 
 def _claim(name: str, place: str, statement: str, how: str, variants: tuple[str, ...], **more) -> Claim:
@@ -281,7 +271,7 @@ CLAIMS = (
         "much better it parses.",
         ("pil_4u", "pil", "pil_2u"),
         details=lambda r: {
-            "gain of mean IoU": _minus("pil_4u", "pil", "miou")(r), **_details("pil", "pil_2u", "pil_4u")(r)
+            "gain of mean IoU": _minus("pil_4u", "pil", name="miou")(r), **_details("pil", "pil_2u", "pil_4u")(r)
         },
         paper_numbers="HG-4s-2u, upper body: 89.0 with an encoder of one unit, 89.4 with four; mean IoU 41.1 and 43.3",
     ),
@@ -311,7 +301,7 @@ CLAIMS = (
         "The learner improves pose estimation of several people.",
         "mAP without pelvis and thorax, in scenes of two to four people, minus that of the same network without it.",
         ("people_pil", "people_pose"),
-        measure=_minus("people_pil", "people_pose", "map"),
+        measure=_minus("people_pil", "people_pose", name="map"),
         details=_details("people_pil", "people_pose", names=("map",)),
         paper_value=0.014,
         paper_numbers="extended PASCAL-Person-Part: 41.0 against 39.6",

@@ -13,7 +13,7 @@ from torch import nn
 
 from posebook.datasets import Dataset
 from posebook.inference import evaluate, mean_pose, occlusion_curve
-from posebook.ledger import Claim, Readings
+from posebook.ledger import Claim, details_of, minus
 from posebook.profiles import PROFILES as TRAINING
 from posebook.schedules import one_cycle
 from posebook.score import BENCHMARKS
@@ -144,20 +144,9 @@ def readings(
     return {name: value for name, value in found.items() if not math.isnan(value)}
 
 
-def _minus(one: str, other: str, name: str = "hard") -> Callable[[Readings], float]:
-    """The measure of a claim: a reading of one variant minus that of another."""
-    return lambda r: r[one][name] - r[other][name]
-
-
-def _details(
-    *variants: str, names: tuple[str, ...] = ("hard", "hard_visible", "hard_occluded", "pckh")
-) -> Callable[[Readings], dict[str, float]]:
-    """These readings of these variants, each as "variant name", as far as a set has them."""
-
-    def details(r: Readings) -> dict[str, float]:
-        return {f"{variant} {name}": r[variant][name] for name in names for variant in variants if name in r[variant]}
-
-    return details
+# What claims compare unless they say otherwise.
+_minus = partial(minus, name="hard")
+_details = partial(details_of, names=("hard", "hard_visible", "hard_occluded", "pckh"))
 
 
 def _claim(name: str, place: str, statement: str, how: str, variants: tuple[str, ...], **more) -> Claim:
@@ -199,12 +188,12 @@ CLAIMS = (
         "Gain over the deep baseline on occluded hard joints, minus the gain on visible ones.",
         ("branches", "deep_baseline"),
         measure=lambda r: (
-            _minus("branches", "deep_baseline", "hard_occluded")(r)
-            - _minus("branches", "deep_baseline", "hard_visible")(r)
+            _minus("branches", "deep_baseline", name="hard_occluded")(r)
+            - _minus("branches", "deep_baseline", name="hard_visible")(r)
         ),
         details=lambda r: {
-            "gain, occluded": _minus("branches", "deep_baseline", "hard_occluded")(r),
-            "gain, visible": _minus("branches", "deep_baseline", "hard_visible")(r),
+            "gain, occluded": _minus("branches", "deep_baseline", name="hard_occluded")(r),
+            "gain, visible": _minus("branches", "deep_baseline", name="hard_visible")(r),
             **_details("branches", "deep_baseline")(r),
         },
         paper_value=0.0121,
@@ -218,7 +207,8 @@ CLAIMS = (
         "are. (The same people both times; on figures alone.)",
         ("branches", "deep_baseline"),
         measure=lambda r: (
-            _minus("branches", "deep_baseline", "share_0.5")(r) - _minus("branches", "deep_baseline", "share_0")(r)
+            _minus("branches", "deep_baseline", name="share_0.5")(r)
+            - _minus("branches", "deep_baseline", name="share_0")(r)
         ),
         details=_details(
             "branches",
@@ -292,7 +282,7 @@ CLAIMS = (
         "PCKh@0.5 (PCK@0.2) over joints above the hips of the baseline trained without ankles, minus that of the "
         "baseline.",
         ("no_ankles", "baseline"),
-        measure=_minus("no_ankles", "baseline", "upper"),
+        measure=_minus("no_ankles", "baseline", name="upper"),
         details=_details("no_ankles", "baseline", names=("upper", "lower")),
         paper_value=0.0030,
         paper_numbers="0.30 %",
@@ -304,7 +294,7 @@ CLAIMS = (
         "PCKh@0.5 (PCK@0.2) over hips, pelvis and knees of the baseline, minus that of the baseline trained without "
         "ankles.",
         ("baseline", "no_ankles"),
-        measure=_minus("baseline", "no_ankles", "lower"),
+        measure=_minus("baseline", "no_ankles", name="lower"),
         details=_details("baseline", "no_ankles", names=("upper", "lower")),
         paper_value=0.0045,
         paper_numbers="0.45 %",
