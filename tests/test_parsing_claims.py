@@ -47,6 +47,9 @@ def test_claims_are_what_their_words_say():
     # Half the loss at every tenth: where the other ends after ten tenths, this one is after five.
     expected["transfer_speed"] = 0.5
     assert found == pytest.approx(expected)
+    # A curve that is at its end's loss early, and rises once more, gives the other nothing for that.
+    table["pose"]["loss_6"] = table["pose"]["loss_10"]
+    assert claims["transfer_speed"].measure(table) == pytest.approx(0.55 - 0.45)
     for claim in claims.values():
         assert claim.details(table)
     assert claims["vgg_add"].paper_value == pytest.approx((75.0 - 68.6) / 100)
