@@ -326,7 +326,7 @@ CLAIMS = (
         "Sec. 4.4, Fig. 4",
         "A learner from another set makes learning faster.",
         "Share of the steps after which the pose network alone is first at the pose loss in training that it has in "
-        "the last tenth of its run, minus the share after which the network with the learner of plain figures is there.",
+        "the last tenth of its run, minus the share after which the network with the learner of plain figures is.",
         ("transfer", "pose"),
         # Both by the same rule: noise takes a curve to its own last tenth's loss before its last tenth.
         measure=lambda r: (
