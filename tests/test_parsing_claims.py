@@ -38,12 +38,20 @@ def test_claims_are_what_their_words_say():
     table["pil"] = {"pckh": 0.6, "miou": 0.3, "others": 0.45, "mean": 0.55}
     table["pil_4u"] = {"pckh": 0.64, "miou": 0.36}
     table["official"]["pckh"] = 0.61
+    table["teacher"]["pckh"] = 0.55
     table["people_pil"], table["people_pose"] = {"map": 0.4}, {"map": 0.35}
     table["transfer"] = {"pckh": 0.53, **{name: value / 2 for name, value in losses.items()}}
     claims = {claim.id.removeprefix("parsing_induced_"): claim for claim in parsing_induced.CLAIMS}
     found = {name: claim.measure(table) for name, claim in claims.items()}
     expected = dict.fromkeys(found, 0.1) | {name: 0.0 for name in found if name.startswith("vgg_")}
-    expected |= {"better_parsing": 0.04, "shuffle": 0.15, "order": -0.01, "transfer": 0.03, "people": 0.05}
+    expected |= {
+        "better_parsing": 0.04,
+        "shuffle": 0.15,
+        "order": -0.01,
+        "transfer": 0.03,
+        "people": 0.05,
+        "plain": 0.05,
+    }
     # Half the loss at every tenth: where the other ends after ten tenths, this one is after five.
     expected["transfer_speed"] = 0.5
     assert found == pytest.approx(expected)
