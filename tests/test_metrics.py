@@ -18,7 +18,7 @@ from posebook.metrics import (
     pcp,
     thresholds,
 )
-from posebook.skeleton import FLIC, LSP, MPII, PARTS, Skeleton
+from posebook.skeleton import FLIC, LSP, MPII, PARTS, PASCAL, Skeleton
 
 
 def people(skeleton: Skeleton = MPII, count: int = 40, seed: int = 0) -> tuple[torch.Tensor, Truth]:
@@ -61,7 +61,7 @@ def test_scores_of_batches_add_up_to_the_score_of_all():
     assert torch.equal(total.correct, whole.correct)
     assert torch.equal(total.counted, whole.counted)
     with pytest.raises(ValueError, match="same joints"):
-        whole + pck(*people(LSP))
+        whole + pck(*people(LSP), skeleton=LSP)
 
 
 def test_nan_predictions_are_wrong_and_joints_without_annotation_have_no_score():
@@ -137,9 +137,9 @@ def test_pcp_is_strict():
     predicted = joints.clone()
     assert pcp(predicted, truth, skeleton=LSP).mean == 1
     predicted[0, 0, 0] = 5.0  # the right ankle, exactly half the length of the lower leg away
-    assert pcp(predicted, truth).benchmark_mean == 1
+    assert pcp(predicted, truth, skeleton=LSP).benchmark_mean == 1
     predicted[0, 0, 0] = 5.01
-    score = pcp(predicted, truth)
+    score = pcp(predicted, truth, skeleton=LSP)
     wrong = [name for name, right in zip(score.names, score.correct, strict=True) if not right]
     assert wrong == ["r_lower_leg"]
 
@@ -148,7 +148,7 @@ def test_pcp_is_strict():
 def test_pcp_is_what_counting_one_by_one_gives(skeleton):
     predicted, truth = people(skeleton, seed=1)
     predicted = truth.joints + 3 * (predicted - truth.joints)
-    score = pcp(predicted, truth, among="occluded")
+    score = pcp(predicted, truth, among="occluded", skeleton=skeleton)
     for place, (a, b) in enumerate(skeleton.pairs(skeleton.pcp_limbs)):
         correct = counted = 0
         for person in range(len(truth)):
@@ -168,7 +168,7 @@ def test_pcp_scores_lsp_torso_between_the_middles_of_hips_and_shoulders():
     predicted = truth.joints.clone()
     predicted[:, 2, 0] += 500
     predicted[:, 3, 0] -= 500
-    score = pcp(predicted, truth)
+    score = pcp(predicted, truth, skeleton=LSP)
     fractions = dict(zip(score.names, score.fractions.tolist(), strict=True))
     assert fractions["torso"] == 1
     assert fractions["r_upper_leg"] == 0
@@ -229,6 +229,24 @@ def test_wrong_arguments_are_named():
     short = Truth(truth.joints[:, :5], truth.presence[:, :5], truth.head_size, truth.torso_size)
     with pytest.raises(ValueError, match="Give the skeleton"):
         pckh(predicted[:, :5], short)
+
+
+def test_the_joints_of_pascal_are_scored_by_their_own_names():
+    predicted, truth = people(PASCAL)
+    score = pckh(predicted, truth, skeleton=PASCAL)
+    assert score.names == score.ranked == PASCAL.joints
+    forehead = PASCAL.index("forehead")
+    there = (truth.presence[:, forehead] > 0) & ~truth.head_size.isnan()
+    near = (predicted - truth.joints)[there, forehead].norm(dim=-1) <= 0.5 * truth.head_size[there]
+    assert (int(score.correct[forehead]), int(score.counted[forehead])) == (int(near.sum()), int(there.sum()))
+    assert 0 < near.sum() < there.sum()
+    # LSP has as many joints, and a head top in the forehead's place.
+    for measure in (pckh, pck, pcp):
+        with pytest.raises(ValueError, match="which order do these 14 joints have, lsp or pascal\\? Give the skeleton"):
+            measure(predicted, truth)
+    assert pcp(predicted, truth, skeleton=PASCAL).names == tuple(
+        name for name in pcp(predicted, truth, skeleton=LSP).names if name != "head"
+    )
 
 
 def test_flic_ranks_by_elbows_and_wrists():

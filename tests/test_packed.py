@@ -12,7 +12,10 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from scipy.io import savemat
+from test_ccp import write_set as write_ccp
+from test_lip import write_part
 from test_mpii import people, write_h5
+from test_pascal import write_set as write_pascal
 
 from posebook.datasets import Dataset, open_dataset, packed
 from posebook.datasets.packed import Packed, pack
@@ -137,6 +140,53 @@ def test_one_split_under_two_names_is_stored_once(tmp_path):
     assert torch.equal(a.images, b.images)
 
 
+def write_lip(root):
+    write_part(root, "train", 40)
+    write_part(root, "val", 8)
+
+
+@pytest.mark.parametrize(("name", "write"), [("lip", write_lip), ("ccp", write_ccp), ("pascal", write_pascal)])
+def test_part_labels_are_the_readers(tmp_path, name, write):
+    write(tmp_path)
+    out = pack(name, tmp_path, tmp_path / "a.pack", 64, progress=False)
+    for split in ("train", "validation", "test"):
+        read = open_dataset(name, split, tmp_path, 64)
+        everyone = torch.arange(read.length)
+        expected = read.batch(everyone)
+        data = Packed(out, split, 64)
+        stored = data.batch(everyone)
+        assert (data.name, data.parts, data.skeleton) == (name, read.parts, read.skeleton)
+        assert torch.equal(stored.parsing, expected.parsing)
+        assert torch.equal(stored.presence, expected.presence)
+        assert (stored.images - expected.images).abs().mean() < 1e-3
+        wide = {"size": 96, "widen": 1.5}
+        assert torch.equal(
+            Packed(out, split, **wide).batch(everyone).parsing,
+            open_dataset(name, split, tmp_path, **wide).batch(everyone).parsing,
+        )
+        # The centre of each of fewer pixels lies where four of the file's meet: the last of them is the nearest there.
+        half = Packed(out, split, 32, resident=True).batch(everyone)
+        assert torch.equal(half.parsing, expected.parsing[:, 1::2, 1::2])
+        assert (half.parsing == open_dataset(name, split, tmp_path, 32).batch(everyone).parsing).float().mean() > 0.9
+    assert packed.check(out).endswith(f", with {len(read.parts)} part labels; the file is whole.")
+
+
+def test_part_labels_are_packed_where_a_split_has_them(lspet, tmp_path):
+    write_part(tmp_path, "train", 40, labelled=False)
+    write_part(tmp_path, "val", 8)
+    out = pack("lip", tmp_path, tmp_path / "a.pack", 32, ("train", "test"), progress=False)
+    with safe_open(out, framework="np") as file:
+        assert file.get_slice("test.parsing").get_shape() == [8, 48, 48]
+        assert "train.parsing" not in file.keys()  # noqa: SIM118
+    assert Packed(out, "train", 32).batch(torch.arange(3)).parsing is None
+    assert Packed(out, "test", 32).batch(torch.arange(3)).parsing.shape == (3, 32, 32)
+    # A set without any is packed as it was before there were part labels in packed files.
+    with safe_open(lspet / "lspet.pack", framework="np") as file:
+        assert {key.split(".")[1] for key in file.keys()} == {"images", "joints", "presence", "head_size", "index"}  # noqa: SIM118
+        assert "parts" not in file.metadata()
+    assert Packed(lspet / "lspet.pack", "test", 32).batch(torch.arange(3)).parsing is None
+
+
 def test_never_leaves_half_a_file(lspet, tmp_path, monkeypatch):
     out = tmp_path / "lspet.pack"
     out.write_bytes(b"what was there")
@@ -170,7 +220,6 @@ def test_bad_input_is_refused_in_a_sentence(lspet, tmp_path):
     for arguments, said in (
         (("lspet", lspet, tmp_path / "a", 63), "even"),
         (("figures", lspet, tmp_path / "a", 64), "nothing to pack"),
-        (("ccp", lspet, tmp_path / "a", 64), "has labels alone: read it as it is"),
         (("lspet", lspet, tmp_path, 64), "is a folder"),
         (("lspet", lspet, tmp_path / "a", 64, ("test", "test")), "each split once"),
         (("lspet", lspet, tmp_path / "a", 64, ("all",)), "no split is called 'all'"),

@@ -15,7 +15,7 @@ from posebook.coordinates import similarity, transform_points
 from posebook.datasets import Dataset, open_dataset, pascal, sets
 from posebook.datasets.pascal import FILE_ORDER, PARTS, PASCAL, read_scenes
 from posebook.score import BENCHMARKS
-from posebook.skeleton import GROUPINGS, IGNORE_LABEL, LSP
+from posebook.skeleton import GROUPINGS, IGNORE_LABEL, LSP, SKELETONS
 from posebook.skeleton import PASCAL as SKELETON
 
 WIDTH, HEIGHT = 160, 120
@@ -81,6 +81,7 @@ def truth_of(people, name):
 
 
 def test_the_skeleton_is_lsps_with_a_forehead():
+    assert SKELETONS[SKELETON.name] is SKELETON
     assert sorted(SKELETON.joints) == sorted(FILE_ORDER)
     assert SKELETON.joints[:13] == LSP.joints[:13]
     assert SKELETON.mirror == LSP.mirror

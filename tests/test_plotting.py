@@ -17,7 +17,7 @@ from PIL import Image
 from posebook import plotting
 from posebook.datasets.sample import Sample
 from posebook.score import BENCHMARKS
-from posebook.skeleton import LEFT_COLOUR, LSP, MPII, PARTS, RIGHT_COLOUR
+from posebook.skeleton import COLOUR_OF_PART, LEFT_COLOUR, LSP, MPII, PARTS, PASCAL_PARTS, RIGHT_COLOUR
 
 
 @pytest.fixture
@@ -144,6 +144,20 @@ def test_parts_get_their_colours(sample):
     assert colours[0, 3] == 0
     assert np.allclose(colours[PARTS.index("l_leg"), :3], to_rgb(LEFT_COLOUR))
     assert np.allclose(colours[PARTS.index("r_leg"), :3], to_rgb(RIGHT_COLOUR))
+
+
+def test_another_sets_parts_have_their_own_names_and_colours(sample):
+    _, axes = plotting.figure()
+    plotting.draw_parsing(axes[0, 0], torch.tensor([[0, 1, 6], [7, 255, 3]]), 1.0, PASCAL_PARTS)
+    colours = axes[0, 0].images[0].get_array().reshape(-1, 4)
+    assert np.allclose(colours[[1, 2, 5], :3], [to_rgb(COLOUR_OF_PART[n]) for n in ("head", "lower_leg", "upper_arm")])
+    # Background stays clear, and so does what the set has no name for.
+    assert colours[:, 3].tolist() == [0, 1, 1, 0, 1, 1]
+    sheet = plotting.show_samples(sample, MPII, parsing=True, parts=PASCAL_PARTS)
+    assert legend_names(sheet) == ["upper leg", "ignored"]
+    assert len({COLOUR_OF_PART[name] for name in PASCAL_PARTS} | {LEFT_COLOUR, RIGHT_COLOUR}) == len(PASCAL_PARTS) + 2
+    with pytest.raises(ValueError, match="no colour for the part 'tail'"):
+        plotting.parsing_legend(sheet, sample.parsing, ("background", "tail"))
 
 
 def test_curves_show_losses_and_scores_apart():

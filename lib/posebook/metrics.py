@@ -146,7 +146,8 @@ def score(
     Args:
         distance: as `distances` gives them: NaN is not counted, infinity is wrong.
         threshold: in the distances' unit; a distance equal to it is right.
-        skeleton: the order of the joints; None takes the order with so many joints.
+        skeleton: the order of the joints; None takes the order with so many joints, if there is but one (14 joints
+            are LSP's or PASCAL's).
     """
     skeleton = _skeleton(distance.shape[1], skeleton)
     # Rounded as the distances are, so that a distance equal to the threshold is right in either precision.
@@ -174,7 +175,11 @@ def pckh(
         threshold: one, or a row of them for the accuracy curve.
         among: "all", "visible" or "occluded" joints.
         centric: "person" or "observer", see `image_sides`.
-        skeleton: the order of the joints; None takes the order with so many joints.
+        skeleton: as in `score`.
+
+    Raises:
+        ValueError: arguments that are none of these, predictions of another shape than the truth's joints, or joints
+            whose order is not known.
     """
     return _pck(predicted, truth, truth.head_size, threshold, among, centric, skeleton)
 
@@ -328,7 +333,9 @@ def _skeleton(joints: int, skeleton: Skeleton | None) -> Skeleton:
         return skeleton
     fitting = [s for s in SKELETONS.values() if len(s) == joints]
     if len(fitting) != 1:
-        raise ValueError(f"which order do these {joints} joints have? Give the skeleton")
+        # PASCAL's order is LSP's with another name for the last joint: their number does not tell them apart.
+        orders = f", {' or '.join(s.name for s in fitting)}" if fitting else ""
+        raise ValueError(f"which order do these {joints} joints have{orders}? Give the skeleton")
     return fitting[0]
 
 

@@ -19,15 +19,16 @@ from torch import Tensor
 from posebook.datasets.sample import Sample
 from posebook.skeleton import (
     CENTRE_COLOUR,
+    COLOUR_OF_PART,
     IGNORE_LABEL,
     LEFT_COLOUR,
     OCCLUDED,
-    PART_COLOURS,
     PARTS,
     RIGHT_COLOUR,
     VISIBLE,
     Skeleton,
 )
+from posebook.skeleton import PART_COLOURS as PART_COLOURS  # for bars beside the pictures of parts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -121,9 +122,17 @@ def show_image(ax: Axes, image: Float[Tensor, "3 h w"] | Float[Tensor, "h w"]) -
 
 
 def show_samples(
-    sample: Sample, skeleton: Skeleton, columns: int = 6, parsing: bool = False, titles: list[str] | None = None
+    sample: Sample,
+    skeleton: Skeleton,
+    columns: int = 6,
+    parsing: bool = False,
+    titles: list[str] | None = None,
+    parts: tuple[str, ...] = PARTS,
 ) -> Figure:
     """A sheet of the sample's images with their poses, or with their parsing labels and a legend of those that occur.
+
+    Args:
+        parts: what the labels are called, as in `draw_parsing`.
 
     Raises:
         ValueError: parsing is asked for and the dataset has none.
@@ -133,8 +142,8 @@ def show_samples(
     sheet, panels = _sheet(sample.images, columns, titles)
     if parsing:
         for labels, ax in zip(sample.parsing, panels, strict=True):
-            draw_parsing(ax, labels)
-        parsing_legend(sheet, sample.parsing)
+            draw_parsing(ax, labels, parts=parts)
+        parsing_legend(sheet, sample.parsing, parts)
         return sheet
     for joints, presence, ax in zip(sample.joints, sample.presence, panels, strict=True):
         draw_pose(ax, joints, presence, skeleton, width=_line_width(columns))
@@ -253,27 +262,42 @@ def show_maps(
     return sheet
 
 
-def draw_parsing(ax: Axes, labels: Shaped[Tensor, "h w"], alpha: float = 0.75) -> None:
-    """Part labels in their colours over whatever the axes show; background stays clear, ignored pixels are white."""
+def draw_parsing(ax: Axes, labels: Shaped[Tensor, "h w"], alpha: float = 0.75, parts: tuple[str, ...] = PARTS) -> None:
+    """Part labels in their colours over whatever the axes show; background stays clear, ignored pixels are white.
+
+    Args:
+        parts: what the labels are called, in order: a dataset's `parts`. LIP's, unless others are given.
+
+    Raises:
+        ValueError: a part that `skeleton.COLOUR_OF_PART` has no colour for.
+    """
     from matplotlib.colors import to_rgba_array
 
     table = np.zeros((256, 4))
-    table[: len(PARTS)] = to_rgba_array(PART_COLOURS, alpha)
+    table[: len(parts)] = to_rgba_array(_colours(parts), alpha)
     table[0, 3] = 0
     table[IGNORE_LABEL] = (1, 1, 1, alpha)
     height, width = labels.shape
     ax.imshow(table[_numpy(labels)], extent=(0, width, height, 0), interpolation="nearest")
 
 
-def parsing_legend(sheet: Figure, labels: Shaped[Tensor, "*b h w"]) -> None:
-    """A legend below the figure of the parts that occur in the labels."""
+def parsing_legend(sheet: Figure, labels: Shaped[Tensor, "*b h w"], parts: tuple[str, ...] = PARTS) -> None:
+    """A legend below the figure of the parts that occur in the labels; `parts` and what raises as in `draw_parsing`."""
     from matplotlib.patches import Patch
 
-    present = [label for label in labels.unique().tolist() if 0 < label < len(PARTS)]
-    handles = [Patch(color=PART_COLOURS[label], label=readable(PARTS[label])) for label in present]
+    colours = _colours(parts)
+    present = [label for label in labels.unique().tolist() if 0 < label < len(parts)]
+    handles = [Patch(color=colours[label], label=readable(parts[label])) for label in present]
     if IGNORE_LABEL in labels:
         handles.append(Patch(facecolor="white", edgecolor="black", label="ignored"))
     sheet.legend(handles=handles, loc="outside lower center", ncols=_fitting(sheet, handles, 1.5), frameon=False)
+
+
+def _colours(parts: tuple[str, ...]) -> list[str]:
+    unknown = [name for name in parts if name not in COLOUR_OF_PART]
+    if unknown:
+        raise ValueError(f"there is no colour for the part '{unknown[0]}': add one to skeleton.COLOUR_OF_PART")
+    return [COLOUR_OF_PART[name] for name in parts]
 
 
 def plot_curve(history: list[dict[str, float | int]], title: str = "Training") -> Figure:

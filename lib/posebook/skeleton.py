@@ -138,8 +138,7 @@ PASCAL = Skeleton(
     pcp_limbs=_ARMS_AND_LEGS,
 )
 
-# PASCAL is not among them: an order can be told by its number of joints here.
-SKELETONS = {skeleton.name: skeleton for skeleton in (MPII, LSP, FLIC)}
+SKELETONS = {skeleton.name: skeleton for skeleton in (MPII, LSP, FLIC, PASCAL)}
 
 # The ten joints that `part_groups` calls hard, in any order that has them.
 HARD_JOINTS = (
@@ -196,6 +195,13 @@ PART_COLOURS = (
     "#000000", "#8C564B", "#5B3A1E", "#E7BA52", "#393B79", "#009E73", "#CC79A7", "#006D4F", "#C7C7C7", "#6B6ECF",
     "#B15DA8", "#F0E442", "#E377C2", "#F7C6A3", "#56B4E9", "#E69F00", LEFT_COLOUR, RIGHT_COLOUR, "#003F66", "#7A3600",
 )  # fmt: skip
+
+# The parts of PASCAL-Person-Part, which have no sides, in colours that are neither side's.
+PASCAL_PARTS = ("background", "head", "torso", "upper_arm", "lower_arm", "upper_leg", "lower_leg")
+PASCAL_PART_COLOURS = ("#000000", "#FFFF99", "#009E73", "#E7A9CB", "#8E3A72", "#C98A2B", "#5B3A1E")
+
+# The colour of a part by its name, whichever set it is of.
+COLOUR_OF_PART = dict(zip(PARTS + PASCAL_PARTS, PART_COLOURS + PASCAL_PART_COLOURS, strict=True))
 
 # The challenges that LIP's evaluation is split by.
 TAGS = ("occlusion", "full_body", "upper_body", "lower_body", "head_missing", "back_view")

@@ -11,7 +11,6 @@ Of the 2,098 photographs those with annotations of pixels are read, 1,004 in all
 
 from __future__ import annotations
 
-import zlib
 from functools import partial
 from pathlib import Path
 
@@ -20,8 +19,8 @@ import torch
 from jaxtyping import UInt8
 
 from posebook.datasets import check_split
-from posebook.datasets.lip import LabelledPeople, LabelledPhotographs, check_labelled
-from posebook.datasets.photographs import KEPT_BYTES, load_mat
+from posebook.datasets.labelled import LabelledPeople, LabelledPhotographs, check_labelled
+from posebook.datasets.photographs import KEPT_BYTES, load_mat, remainders
 from posebook.skeleton import ABSENT, IGNORE_LABEL, MPII, PART_INDEX, PARTS
 
 # Side of a person's window beside the longer side of the box around the labelled pixels.
@@ -133,9 +132,8 @@ class CCP(LabelledPhotographs):
     ) -> None:
         check_split(split)
         people = read_people(root)
-        remainders = [zlib.crc32(path.stem.encode()) % 10 for path in people.paths]
-        split_of = {0: "test", 1: "validation"}
-        people = people[torch.tensor([split_of.get(remainder, "train") == split for remainder in remainders])]
+        remainder = remainders((path.stem for path in people.paths), 10).clamp_max(2)
+        people = people[remainder == ("test", "validation", "train").index(split)]
         read_map = partial(_read_map, table=part_table(root))
         super().__init__("ccp", split, people, MPII, size, device, widen, kept_bytes, root, PARTS, read_map)
 

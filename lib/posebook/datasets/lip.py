@@ -1,4 +1,4 @@
-"""Look into Person (LIP), and what the readers of sets with part labels share.
+"""Look into Person (LIP): people with 16 joints and 20 part labels.
 
 Liang, Gong, Shen, Lin, *Look into Person: Joint Body Parsing & Pose Estimation Network and A New Benchmark*,
 TPAMI 2018. As LIP's archives unpack, `root` holds
@@ -13,249 +13,21 @@ where they lie in `root` itself.
 
 from __future__ import annotations
 
-import os
-import warnings
-import zlib
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from posebook.datasets import check_split, photographs
-from posebook.datasets.photographs import KEPT_BYTES, People, Photographs, missing_files
-from posebook.datasets.sample import Sample, head_size
-from posebook.skeleton import IGNORE_LABEL, MPII, OCCLUDED, PARTS, VISIBLE, Skeleton
+from posebook.datasets import check_split
+from posebook.datasets.labelled import LabelledPeople, LabelledPhotographs, check_labelled, read_png
+from posebook.datasets.photographs import KEPT_BYTES, remainders
+from posebook.datasets.sample import head_size
+from posebook.skeleton import MPII, OCCLUDED, PARTS, VISIBLE
 
 # One in so many of the photographs that LIP's people were cut from is held out of train for validation.
 HELD_OUT = 20
-
-ReadMap = Callable[[Path], UInt8[np.ndarray, "h w"]]
-
-
-@dataclass
-class LabelledPeople(People):
-    """People in photographs with a map of part labels beside each.
-
-    `centre` and `window` may be NaN: a person's window is then found when the person is first asked for.
-
-    Attributes:
-        labels: each person's label map; None where the set has none at all.
-    """
-
-    labels: list[Path] | None
-
-    def __getitem__(self, which: Tensor) -> LabelledPeople:
-        """Some of the people: a tensor of places or of booleans."""
-        places = torch.arange(len(self))[which].tolist()
-        labels = None if self.labels is None else [self.labels[i] for i in places]
-        return replace(super().__getitem__(which), labels=labels)
-
-
-class LabelledPhotographs(Photographs):
-    """Photographs cropped together with their maps of part labels; the readers of such sets are made of it.
-
-    A map is cropped to the nearest label. Beyond its photograph every part is ignored (255), and so is everything
-    where the map or the photograph cannot be read: the first such map warns, and `broken` holds it with the reason.
-
-    Args:
-        people: as in `LabelledPeople`; without label maps, samples have no parsing.
-        root: the set's folder.
-        parts: the names of the labels, in order.
-        read_map: gives a label map as numbers below `len(parts)` and 255; raises where it cannot.
-        name, split, skeleton, size, device, widen: as in `Photographs`.
-        kept_bytes: crops and their label maps kept in memory take no more than this.
-
-    Raises:
-        FileNotFoundError: none of the photographs, or of the label maps, is there.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        split: str,
-        people: LabelledPeople,
-        skeleton: Skeleton,
-        size: int,
-        device: torch.device | str,
-        widen: float,
-        kept_bytes: int,
-        root: str | Path,
-        parts: tuple[str, ...],
-        read_map: ReadMap,
-    ) -> None:
-        self.root, self.parts = Path(root), parts
-        self._read_map = read_map
-        self._extents: dict[Path, tuple[int, int]] = {}
-        self._kept_labels: dict[int, np.ndarray] = {}
-        self._warned_of_labels = False
-        # A label map takes a third of what its crop does.
-        share = kept_bytes if people.labels is None else kept_bytes * 3 // 4
-        super().__init__(name, split, people, skeleton, size, torch.device(device), widen, share)
-        missing = missing_files(people.labels or [])
-        if not missing:
-            return
-        if len(missing) == len(set(people.labels)):
-            raise FileNotFoundError(
-                f"{name}: none of its {len(missing):,} label maps is in {missing[0].parent}: put them there, or take "
-                "that folder away to read the set without parsing"
-            )
-        self.broken.update({path: "missing" for path in missing})
-        self._warn_of_labels(f"{len(missing):,} label maps are missing, the first is {missing[0]}")
-
-    def batch(self, indices: Int[Tensor, " b"]) -> Sample:
-        """The people with these numbers, cropped; IndexError where there is no such person."""
-        self._measure(indices)
-        sample = super().batch(indices)
-        people = self.people[indices.cpu()]
-        if people.labels is None:
-            return sample
-        window, _ = self._placed(people)
-        boxes = torch.cat([people.centre - window[:, None] / 2, window[:, None]], -1).tolist()
-        crops = list(self._pool.map(self._read_labels, indices.tolist(), people.paths, people.labels, boxes))
-        broken = next((path for path in people.labels if path in self.broken), None)
-        if broken is not None:
-            self._warn_of_labels(f"{broken} cannot be read ({self.broken[broken]})")
-        return replace(sample, parsing=torch.from_numpy(np.stack(crops)).to(self.device))
-
-    @property
-    def outside(self) -> int:
-        """Annotated joints that lie outside their crops; opens every photograph whose window is not known yet."""
-        self._measure(torch.arange(len(self.people)))
-        return super().outside
-
-    def _measure(self, indices: Int[Tensor, " b"]) -> None:
-        """Find the windows of these people that are not known yet."""
-        places = indices.cpu().unique()
-        places = places[self.people.window[places].isnan()]
-        if len(places):
-            found = torch.tensor(list(self._pool.map(self._frame, places.tolist())))
-            self.people.centre[places], self.people.window[places] = found[:, :2], found[:, 2]
-
-    def _frame(self, place: int) -> tuple[float, float, float]:
-        """Centre and side of a person's window where the set gives none: a square around the whole photograph."""
-        width, height = self._extent(self.people.paths[place])
-        return width / 2, height / 2, float(max(width, height))
-
-    def _extent(self, path: Path) -> tuple[int, int]:
-        """Width and height of a photograph, looked up once."""
-        if path not in self._extents:
-            self._extents[path] = _extent(path)
-        return self._extents[path]
-
-    def _read_labels(self, number: int, path: Path, labels: Path, box: list[float]) -> UInt8[np.ndarray, "s s"]:
-        """A person's crop of the label map, to be ignored throughout where it cannot be read."""
-        if number in self._kept_labels:
-            return self._kept_labels[number]
-        if path not in self.broken and labels not in self.broken:
-            try:
-                crop = crop_labels(_same_extent(self._read_map(labels), self._extent(path)), *box, self.size)
-                if number in self._kept:
-                    self._kept_labels[number] = crop
-                return crop
-            except Exception as error:  # as many kinds as there are ways for a file to be broken
-                self.broken[labels] = str(error)
-        return np.full((self.size, self.size), IGNORE_LABEL, np.uint8)
-
-    def _warn(self, path: Path, what: str) -> None:
-        # The sentence names the folder two above a photograph as the one to check; these sets lie deeper.
-        super()._warn(self.root / path.parent.name / path.name, what)
-
-    def _warn_of_labels(self, what: str) -> None:
-        """Say once what is wrong with the label maps."""
-        if not self._warned_of_labels:
-            self._warned_of_labels = True
-            warnings.warn(
-                f"{self.name}: {what}; parts are ignored there: `posebook data check {self.name} {self.root}` counts "
-                "such maps",
-                stacklevel=3,
-            )
-
-
-def crop_labels(
-    labels: UInt8[np.ndarray, "h w"], left: int | float, top: int | float, window: int | float, size: int
-) -> UInt8[np.ndarray, "size size"]:
-    """A square window of a label map scaled to `size`: at each pixel's centre the label there, 255 beyond the map.
-
-    The window's corner and side are in the map's pixels, as for `photographs.read_crop`, and may be fractions.
-    """
-    centres = (np.arange(size) + 0.5) * (window / size)
-    columns, rows = (np.floor(start + centres).astype(int) for start in (left, top))
-    height, width = labels.shape
-    crop = labels[rows.clip(0, height - 1)][:, columns.clip(0, width - 1)]
-    crop[(rows < 0) | (rows >= height)] = IGNORE_LABEL
-    crop[:, (columns < 0) | (columns >= width)] = IGNORE_LABEL
-    return crop
-
-
-def read_png(path: Path, classes: int) -> UInt8[np.ndarray, "h w"]:
-    """A picture whose pixels are label numbers, in grey or with a palette; ValueError for labels of another set."""
-    from PIL import Image
-
-    with Image.open(path) as image:
-        if image.mode not in ("L", "P"):
-            raise ValueError(f"it is a picture in {image.mode}, not one of label numbers")
-        labels = np.asarray(image)
-    strange = labels[(labels >= classes) & (labels != IGNORE_LABEL)]
-    if len(strange):
-        raise ValueError(f"it holds label {strange[0]}, and the set's are 0 to {classes - 1} and {IGNORE_LABEL}")
-    return labels
-
-
-def check_labelled(name: str, people: LabelledPeople, read_map: ReadMap, progress: bool = True) -> tuple[bool, str]:
-    """`photographs.check`, and the same for the label maps: every one is read, and is as large as its photograph."""
-    from tqdm import tqdm
-
-    fine, sentence = photographs.check(name, people, progress)
-    if people.labels is None:
-        return fine, f"{sentence} There are no label maps: samples have no parsing."
-    missing = set(missing_files(people.labels))
-    pairs = [pair for pair in dict(zip(people.labels, people.paths, strict=True)).items() if pair[0] not in missing]
-
-    def fault(pair: tuple[Path, Path]) -> str | None:
-        labels, photograph = pair
-        try:
-            _same_extent(read_map(labels), _extent(photograph))
-        except Exception as error:
-            return str(error)
-        return None
-
-    with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
-        reasons = list(tqdm(pool.map(fault, pairs), f"{name}, labels", len(pairs), disable=not progress))
-    broken = [f"{labels}: {reason}" for (labels, _), reason in zip(pairs, reasons, strict=True) if reason]
-    sentence += f" {len(missing) + len(pairs):,} label maps"
-    faults = []
-    if missing:
-        faults.append(f"{len(missing):,} are missing (the first is {min(missing)})")
-    if broken:
-        faults.append(f"{len(broken):,} cannot be read (the first is {broken[0]})")
-    if not faults:
-        return fine, f"{sentence}; every one can be read."
-    advice = "get these files again; until then all parts are ignored there"
-    return False, f"{sentence}; but {' and '.join(faults)}: {advice}."
-
-
-def _extent(path: Path) -> tuple[int, int]:
-    """Width and height of a photograph; 0, 0 where it cannot be opened, which reading it says more about."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except Exception:  # Pillow raises many kinds on broken files, not all of them OSError
-        return 0, 0
-
-
-def _same_extent(labels: UInt8[np.ndarray, "h w"], extent: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
-    """The map itself; ValueError where it is not as large as its photograph, as far as that is known."""
-    height, width = labels.shape
-    if (width, height) != extent != (0, 0):
-        raise ValueError(f"it is {width} x {height} pixels and its photograph {extent[0]} x {extent[1]}")
-    return labels
 
 
 class LIP(LabelledPhotographs):
@@ -312,8 +84,8 @@ def read_split(root: str | Path, split: str) -> LabelledPeople:
     if split == "test":
         return _read_official(root, "val")
     people = _read_official(root, "train")
-    held_out = [zlib.crc32(path.stem.split("_")[0].encode()) % HELD_OUT == 0 for path in people.paths]
-    return people[torch.tensor(held_out) == (split == "validation")]
+    held_out = remainders((path.stem.split("_")[0] for path in people.paths), HELD_OUT) == 0
+    return people[held_out == (split == "validation")]
 
 
 def check(root: str | Path, progress: bool = True) -> tuple[bool, str]:

@@ -9,7 +9,6 @@ does not say which its labels mean, and the error is at most half a pixel to one
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from posebook.datasets import check_split
-from posebook.datasets.photographs import KEPT_BYTES, People, Photographs, box_around, load_mat
+from posebook.datasets.photographs import KEPT_BYTES, People, Photographs, box_around, load_mat, remainders
 from posebook.datasets.sample import HEAD_OF_DIAGONAL, HEAD_OF_JOINTS
 from posebook.datasets.sample import head_size as head_length
 from posebook.skeleton import FLIC, OCCLUDED, VISIBLE, Skeleton
@@ -153,8 +152,8 @@ def read_split(root: str | Path, split: str) -> Annotations:
     else:
         people = read_annotations(train)
         if valid is None:
-            held_out = torch.tensor([zlib.crc32(name.encode()) % 10 == 0 for name in people.images])
-            people = people[held_out if split != "train" else ~held_out]
+            held_out = remainders(people.images, 10) == 0
+            people = people[held_out == (split != "train")]
         else:
             shown = set(read_annotations(valid).images)
             people = people[torch.tensor([name not in shown for name in people.images])]

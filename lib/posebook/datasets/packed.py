@@ -1,8 +1,9 @@
 """A set cropped once into one memory-mapped file, which training then reads at memory speed.
 
 The file is in the safetensors format, so that other programs open it too. For each split it holds `images`
-(uint8, n x 3 x side x side), `joints` (in these images' pixels), `presence`, `head_size` and `index`; its metadata
-names the set, the skeleton and the size it was packed for.
+(uint8, n x 3 x side x side), `joints` (in these images' pixels), `presence`, `head_size` and `index`, and where the set
+has part labels `parsing` (uint8, n x side x side); its metadata names the set, the skeleton, the size it was packed for
+and the parts.
 """
 
 from __future__ import annotations
@@ -11,15 +12,18 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from posebook.datasets import SPLITS, Dataset, open_dataset
+from posebook.datasets.labelled import LabelledPhotographs, nearest
+from posebook.datasets.photographs import inside
 from posebook.datasets.sample import Sample, torso_size
 from posebook.skeleton import SKELETONS
 
@@ -34,6 +38,8 @@ _BATCH = 64
 class Packed:
     """A split of a packed file; gives the same `Sample` as the reader it was packed from, to within resampling.
 
+    Of a photograph of several people it has the person to find alone. A set with part labels names them in `parts`.
+
     Args:
         root: the file.
         split: "train", "validation" or "test".
@@ -41,8 +47,8 @@ class Packed:
         device: where batches go.
         widen: how many windows wide the images are, up to 1.5. `augment(..., window=)` cuts the usual window out of
             wide images after moving them, and so turns real pixels in from the border.
-        resident: keep the images as uint8 on the device. None does where the device is a GPU and they take less than
-            half of its free memory; on a CPU the mapped file is as fast once the system holds it in memory.
+        resident: keep images and part labels as uint8 on the device. None does where the device is a GPU and they take
+            less than half of its free memory; on a CPU the mapped file is as fast once the system holds it in memory.
 
     Raises:
         FileNotFoundError, ValueError: no such file; not a packed set; no such split in it; more margin than it has.
@@ -60,19 +66,22 @@ class Packed:
         tensors, about = _open(Path(root), split)
         self.name, self.skeleton = about["name"], SKELETONS[about["skeleton"]]
         self.split, self.size, self.device, self.widen = split, size, torch.device(device), widen
-        images = tensors.pop("images")
+        if "parts" in about:
+            self.parts = tuple(json.loads(about["parts"]))
+        pictures = {key: tensors.pop(key) for key in ("images", "parsing") if key in tensors}
         self._labels = {key: value.to(self.device) for key, value in tensors.items()}
-        side = images.shape[-1]
+        side = pictures["images"].shape[-1]
         # A whole number of pixels that leaves the same border on both sides.
         border = round((side - widen * int(about["size"])) / 2)
         if size < 1 or not 0 <= border < side / 2:
             most = side / int(about["size"])
             raise ValueError(f"{root} shows up to {most:g} windows; size must be 1 or more and widen in (0, {most:g}]")
         self._border, self._window = border, side - 2 * border
-        self._images = images[:, :, border : side - border, border : side - border]
-        self.resident = _fits(self._images, self.device) if resident is None else resident
+        pictures = {k: v[..., border : side - border, border : side - border] for k, v in pictures.items()}
+        self.resident = _fits(pictures.values(), self.device) if resident is None else resident
         if self.resident:
-            self._images = self._images.to(self.device, copy=True).contiguous()
+            pictures = {key: value.to(self.device, copy=True).contiguous() for key, value in pictures.items()}
+        self._images, self._parsing = pictures["images"], pictures.get("parsing")
 
     @property
     def length(self) -> int:
@@ -82,14 +91,11 @@ class Packed:
     @property
     def outside(self) -> int:
         """Annotated joints of the split that lie outside the images, as far as the file's wider crops show them."""
-        return int(((self._labels["presence"] > 0) & ~self._shown(self._placed(self._labels["joints"]))).sum())
+        return int(((self._labels["presence"] > 0) & ~inside(self._placed(self._labels["joints"]), self.size)).sum())
 
     def _placed(self, joints: Float[Tensor, "b j 2"]) -> Float[Tensor, "b j 2"]:
         """The file's joints in the images' pixels."""
         return (joints - self._border) * (self.size / self._window)
-
-    def _shown(self, joints: Float[Tensor, "b j 2"]) -> Bool[Tensor, "b j"]:
-        return ((joints >= 0) & (joints < self.size)).all(-1)
 
     def batch(self, indices: Int[Tensor, " b"]) -> Sample:
         """The people with these numbers; IndexError where there is no such person."""
@@ -100,7 +106,7 @@ class Packed:
             images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True).clamp_(0, 1)
         labels = {key: value[here] for key, value in self._labels.items()}
         joints = self._placed(labels["joints"])
-        presence = labels["presence"] * self._shown(joints)
+        presence = labels["presence"] * inside(joints, self.size)
         return Sample(
             images=images,
             joints=joints,
@@ -108,7 +114,18 @@ class Packed:
             head_size=labels["head_size"] * (self.size / self._window),
             torso_size=torso_size(joints, presence, self.skeleton),
             index=labels["index"],
+            parsing=self._parts_of(indices),
         )
+
+    def _parts_of(self, indices: Int[Tensor, " b"]) -> UInt8[Tensor, "b s s"] | None:
+        """Part labels of these people, at each pixel's centre; None where the file has none for the split."""
+        if self._parsing is None:
+            return None
+        parsing = self._parsing.index_select(0, indices.to(self._parsing.device)).to(self.device, non_blocking=True)
+        if self.size != self._window:
+            places = torch.from_numpy(nearest(0, self._window, self.size)).to(self.device)
+            parsing = parsing[:, places[:, None], places]
+        return parsing
 
 
 def pack(
@@ -123,8 +140,9 @@ def pack(
 
     Crops are 1.5 windows wide and 1.5 x `size` pixels a side. The file is written beside `out` and renamed when it is
     whole, so that `out` is never half a file. Photographs that cannot be read are packed as the reader gives them:
-    grey, without joints, with a warning. Part labels are left out. Two splits that are the same people (MPII's
-    validation and test) are stored once.
+    grey, without joints, with a warning. Part labels take a third of what images do. Two splits that are the same
+    people (MPII's validation and test) are stored once. Of PASCAL, people are packed and not photographs, without those
+    around them.
 
     Args:
         name, root: as for `open_dataset`.
@@ -143,8 +161,6 @@ def pack(
         raise ValueError(f"size must be even and 2 or more, not {size}")
     if name in ("figures", "packed"):
         raise ValueError(f"'{name}' is not a set of photographs: there is nothing to pack")
-    if name == "ccp":
-        raise ValueError("a packed set keeps joints and no part labels, and 'ccp' has labels alone: read it as it is")
     if not splits or len(set(splits)) < len(splits):
         raise ValueError(f"give each split once, not {', '.join(splits) or 'none'}")
     if out.is_dir():
@@ -156,8 +172,10 @@ def pack(
     datasets = {split: wide[split] for split in dict.fromkeys(stored.values())}
     about = {"format": FORMAT, "name": name, "size": str(size), "stored": json.dumps(stored)}
     about["skeleton"] = next(iter(datasets.values())).skeleton.name
+    if labelled := [dataset for dataset in datasets.values() if _labelled(dataset)]:
+        about["parts"] = json.dumps(labelled[0].parts)
     header = _header(datasets, side, about)
-    total = 8 + len(header) + json.loads(header)[f"{list(datasets)[-1]}.index"]["data_offsets"][1]
+    total, places = _places(header)
     out.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(out.parent).free
     if total > free:
@@ -169,8 +187,8 @@ def pack(
             tqdm(total=sum(d.length for d in datasets.values()), desc=name, unit="im", disable=not progress) as bar,
         ):
             file.write(len(header).to_bytes(8, "little") + header)
-            for dataset in datasets.values():
-                _write(file, dataset, bar.update)
+            for split, dataset in datasets.items():
+                _write(file, dataset, places[split], bar.update)
         os.chmod(beside, 0o644)
         os.replace(beside, out)
     except BaseException:
@@ -186,15 +204,24 @@ def check(path: str | Path) -> str:
     counts = [
         f"{Packed(path, split, size=int(about['size'])).length:,} {split}" for split in json.loads(about["stored"])
     ]
-    return f"{path.name}: {about['name']} packed at {about['size']} pixels, {', '.join(counts)}; the file is whole."
+    parts = f", with {len(json.loads(about['parts']))} part labels" if "parts" in about else ""
+    return (
+        f"{path.name}: {about['name']} packed at {about['size']} pixels, {', '.join(counts)}{parts}; the file is whole."
+    )
 
 
 def _same_people(a: Dataset, b: Dataset) -> bool:
-    return a.people.paths == b.people.paths and torch.equal(a.people.joints, b.people.joints)
+    # Where a joint is not annotated its place may be NaN, which equals nothing.
+    places = (dataset.people.joints.nan_to_num() for dataset in (a, b))
+    return a.people.paths == b.people.paths and torch.equal(*places)
+
+
+def _labelled(dataset: Dataset) -> bool:
+    return isinstance(dataset, LabelledPhotographs) and dataset.people.labels is not None
 
 
 def _header(datasets: dict[str, Dataset], side: int, about: dict[str, str]) -> bytes:
-    """The safetensors header: where each tensor lies in the file, in the order that `_write` writes them."""
+    """The safetensors header: where each tensor lies in the file."""
     fields: dict[str, dict] = {"__metadata__": about}
     end = 0
     for split, dataset in datasets.items():
@@ -206,6 +233,8 @@ def _header(datasets: dict[str, Dataset], side: int, about: dict[str, str]) -> b
             "head_size": ("F32", 4, (n,)),
             "index": ("I64", 8, (n,)),
         }
+        if _labelled(dataset):
+            shapes["parsing"] = ("U8", 1, (n, side, side))
         for key, (dtype, width, shape) in shapes.items():
             start, end = end, end + width * torch.Size(shape).numel()
             fields[f"{split}.{key}"] = {"dtype": dtype, "shape": shape, "data_offsets": (start, end)}
@@ -213,16 +242,27 @@ def _header(datasets: dict[str, Dataset], side: int, about: dict[str, str]) -> b
     return header + b" " * (-len(header) % 8)
 
 
-def _write(file: BinaryIO, dataset: Dataset, tell) -> None:
-    """A split's tensors, one after the other."""
-    labels = []
+def _places(header: bytes) -> tuple[int, dict[str, dict[str, int]]]:
+    """How long the file will be, and where each split's tensors begin in it."""
+    fields = json.loads(header)
+    del fields["__metadata__"]
+    places: dict[str, dict[str, int]] = {}
+    for name, field in fields.items():
+        split, key = name.split(".")
+        places.setdefault(split, {})[key] = 8 + len(header) + field["data_offsets"][0]
+    return 8 + len(header) + max(field["data_offsets"][1] for field in fields.values()), places
+
+
+def _write(file: BinaryIO, dataset: Dataset, places: dict[str, int], tell) -> None:
+    """A split's tensors, each from its own place in the file on."""
     for indices in torch.arange(dataset.length).split(_BATCH):
         sample = dataset.batch(indices)
-        file.write((sample.images * 255).round_().to(torch.uint8).numpy().tobytes())
-        labels.append((sample.joints, sample.presence, sample.head_size, sample.index))
+        sample.images = (sample.images * 255).round_().to(torch.uint8)
+        for key in places:
+            file.seek(places[key])
+            file.write(getattr(sample, key).numpy().tobytes())
+            places[key] = file.tell()
         tell(len(indices))
-    for column in zip(*labels, strict=True):
-        file.write(torch.cat(column).numpy().tobytes())
 
 
 def _open(path: Path, split: str | None) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -243,10 +283,12 @@ def _open(path: Path, split: str | None) -> tuple[dict[str, Tensor], dict[str, s
     stored = json.loads(about["stored"])
     if split not in stored:
         raise ValueError(f"{path} holds no split '{split}': it has {', '.join(stored)}")
-    keys = ("images", "joints", "presence", "head_size", "index")
+    keys = ["images", "joints", "presence", "head_size", "index"]
+    if f"{stored[split]}.parsing" in file.keys():  # noqa: SIM118
+        keys.append("parsing")
     return {key: file.get_tensor(f"{stored[split]}.{key}") for key in keys}, about
 
 
-def _fits(images: Tensor, device: torch.device) -> bool:
-    """Whether these images take less than half of a GPU's free memory; False on other devices."""
-    return device.type == "cuda" and images.numel() < torch.cuda.mem_get_info(device)[0] / 2
+def _fits(pictures: Iterable[Tensor], device: torch.device) -> bool:
+    """Whether these bytes take less than half of a GPU's free memory; False on other devices."""
+    return device.type == "cuda" and sum(p.numel() for p in pictures) < torch.cuda.mem_get_info(device)[0] / 2

@@ -22,7 +22,6 @@ Open: coordinates are taken as they stand. MATLAB counts from 1, posebook has th
 from __future__ import annotations
 
 import os
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,14 +33,12 @@ from torch import Tensor
 
 from posebook.coordinates import similarity, transform_points
 from posebook.datasets import check_split
-from posebook.datasets.lip import LabelledPeople, LabelledPhotographs, check_labelled, read_png
-from posebook.datasets.photographs import KEPT_BYTES
+from posebook.datasets.labelled import LabelledPeople, LabelledPhotographs, check_labelled, read_png
+from posebook.datasets.photographs import KEPT_BYTES, inside, remainders
 from posebook.datasets.sample import Sample, head_size
 from posebook.skeleton import OCCLUDED, VISIBLE
 from posebook.skeleton import PASCAL as PASCAL_SKELETON
-
-# The set's own part labels.
-PARTS = ("background", "head", "torso", "upper_arm", "lower_arm", "upper_leg", "lower_leg")
+from posebook.skeleton import PASCAL_PARTS as PARTS
 
 # The joints as the files have them.
 FILE_ORDER = (
@@ -150,8 +147,8 @@ class PASCAL(LabelledPhotographs):
         joints = transform_points(self._joints[members], similarity(people.centre, window, self.size))  # (b, p, j, 2)
         # A photograph that can be measured may still be broken.
         extents = [(0, 0) if path in self.broken else self._extent(path) for path in people.paths]
-        inside = _inside(self._joints[members], torch.tensor(extents)[:, None, None])
-        presence = self._presence[members] * (there[..., None] & inside & _inside(joints, self.size))
+        in_photograph = inside(self._joints[members], torch.tensor(extents)[:, None, None])
+        presence = self._presence[members] * (there[..., None] & in_photograph & inside(joints, self.size))
         readable = torch.tensor(extents).amin(1) > 0
         heads = torch.where(there & readable[:, None], self._heads[members] * (self.size / window)[:, None], torch.nan)
         return replace(
@@ -173,8 +170,8 @@ def read_scenes(root: str | Path, split: str) -> Scenes:
     check_split(split)
     names = _listed(root, "val" if split == "test" else "train")
     if split != "test":
-        held_out = [zlib.crc32(name.encode()) % HELD_OUT == 0 for name in names]
-        names = [name for name, held in zip(names, held_out, strict=True) if held == (split == "validation")]
+        chosen = (remainders(names, HELD_OUT) == 0) == (split == "validation")
+        names = [names[i] for i in chosen.nonzero()[:, 0].tolist()]
     return _read_all(root, names)
 
 
@@ -286,11 +283,6 @@ def _find(root: str | Path, names: tuple[str, ...]) -> Path | None:
     """The first of these files or folders that is there, in root or in one of the set's own folders in it."""
     places = (Path(root, folder, name) for name in names for folder in _FOLDERS)
     return next((place for place in places if place.exists()), None)
-
-
-def _inside(points: Float[Tensor, "b p j 2"], extent: Int[Tensor, "b 1 1 2"] | int) -> Bool[Tensor, "b p j"]:
-    """Which points lie within an image of this width and height."""
-    return ((points >= 0) & (points < extent)).all(-1)
 
 
 def _read_parts(path: Path) -> UInt8[np.ndarray, "h w"]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
+import zlib
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import InitVar, dataclass, field, replace
 from functools import cached_property
@@ -128,7 +130,8 @@ class Photographs:
         window, joints = self._placed(people)
         boxes = torch.cat([people.centre - window[:, None] / 2, window[:, None]], -1).tolist()
         crops, extents = zip(*self._pool.map(self._read, indices.tolist(), people.paths, boxes), strict=True)
-        presence = people.presence * (_inside(people.joints, torch.tensor(extents)) & self._shown(joints))
+        in_photograph = inside(people.joints, torch.tensor(extents)[:, None])
+        presence = people.presence * (in_photograph & inside(joints, self.size))
         readable = torch.tensor([width > 0 for width, _ in extents])
         head = torch.where(readable, people.head_size * self.size / window, torch.nan)
         images = torch.from_numpy(np.stack(crops)).to(self.device).permute(0, 3, 1, 2).contiguous()
@@ -146,16 +149,12 @@ class Photographs:
     def outside(self) -> int:
         """Annotated joints that lie outside their crops."""
         _, joints = self._placed(self.people)
-        return int(((self.people.presence > 0) & ~self._shown(joints)).sum())
+        return int(((self.people.presence > 0) & ~inside(joints, self.size)).sum())
 
     def _placed(self, people: People) -> tuple[Float[Tensor, " b"], Float[Tensor, "b j 2"]]:
         """Side of each crop in the photograph's pixels, and the joints in the crop's."""
         window = people.window.clamp_min(SMALLEST_WINDOW) * self.widen
         return window, transform_points(people.joints, similarity(people.centre, window, self.size))
-
-    def _shown(self, joints: Float[Tensor, "b j 2"]) -> Bool[Tensor, "b j"]:
-        """Which joints, in a crop's pixels, the crop shows."""
-        return _inside(joints, torch.tensor([[self.size] * 2]))
 
     def _read(self, number: int, path: Path, box: list[float]) -> tuple[np.ndarray, tuple[int, int]]:
         """A person's crop, and width and height of the whole photograph: 0, 0 where it cannot be read."""
@@ -189,9 +188,17 @@ class Photographs:
         )
 
 
-def _inside(points: Float[Tensor, "b j 2"], extent: Int[Tensor, "#b 2"]) -> Bool[Tensor, "b j"]:
-    """Which points lie within an image of this width and height."""
-    return ((points >= 0) & (points < extent[:, None])).all(-1)
+def inside(points: Float[Tensor, "*b 2"], extent: Int[Tensor, "*#b 2"] | int) -> Bool[Tensor, "*b"]:
+    """Which points lie within an image of this width and height, or of this side."""
+    return ((points >= 0) & (points < extent)).all(-1)
+
+
+def remainders(names: Iterable[str], divisor: int) -> Int[Tensor, " n"]:
+    """What is left of each name's CRC-32 divided by `divisor`.
+
+    A set without an official split is split by it: who is held out does not depend on who else is there.
+    """
+    return torch.tensor([zlib.crc32(name.encode()) % divisor for name in names], dtype=torch.int64)
 
 
 def read_crop(
@@ -246,8 +253,8 @@ def check(name: str, people: People, progress: bool = True) -> tuple[bool, str]:
     good = torch.tensor([isinstance(found.get(path), tuple) for path in people.paths])
     if good.any():
         known = people[good]
-        inside = _inside(known.joints, torch.tensor([found[path] for path in known.paths]))
-        outside = int(((known.presence > 0) & ~inside).sum())
+        extents = torch.tensor([found[path] for path in known.paths])[:, None]
+        outside = int(((known.presence > 0) & ~inside(known.joints, extents)).sum())
         if outside:
             sentence += f", {outside:,} of them outside their photograph and taken as absent"
     if not faults:
