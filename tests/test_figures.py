@@ -88,6 +88,8 @@ def test_lengths_and_errors():
     assert Figures("test").length == LENGTHS["test"]
     with pytest.raises(IndexError, match="0 to 1999"):
         Figures("test").batch(torch.tensor([2000]))
+    with pytest.raises(ValueError, match="no split is called 'val'; there are train, validation, test"):
+        Figures("val")
     with pytest.raises(ValueError, match="life, objects, plain"):
         Figures("train", difficulty="easy")
     with pytest.raises(ValueError, match="8 divides"):

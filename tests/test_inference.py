@@ -12,7 +12,7 @@ from toy import Squares, Toy
 from posebook.cli import main
 from posebook.coordinates import HeatmapCodec, transform_points
 from posebook.datasets.figures import LENGTHS, Figures
-from posebook.inference import evaluate, occlusion_curve, predict, predict_photograph, read_photograph, square
+from posebook.inference import evaluate, occlusion_curve, parse, predict, predict_photograph, read_photograph, square
 from posebook.metrics import pckh
 from posebook.models import create
 from posebook.skeleton import MPII
@@ -134,6 +134,45 @@ def test_a_dataset_is_evaluated_whole_or_evenly():
     assert torch.equal(some.joints, dataset._joints[[0, 4, 8, 12, 16]])
     with pytest.raises(ValueError, match="has no end"):
         evaluate(Toy(), Squares(length=None))
+
+
+def test_what_comes_to_the_cpu_is_waited_for(monkeypatch):
+    """From a GPU, a copy that nobody waits for is read before it is there."""
+    asked, real = [], torch.Tensor.to
+    monkeypatch.setattr(
+        torch.Tensor, "to", lambda value, *given, **more: asked.append(more) or real(value, *given, **more)
+    )
+    sample = Squares(length=4).batch(torch.arange(4))
+    asked.clear()
+    for device, free in (("cpu", False), (torch.device("cpu"), False), ("meta", True)):
+        assert sample.to(device).images.device.type == torch.device(device).type
+        assert len(asked) == 6
+        assert all(more.get("non_blocking", False) is free for more in asked)
+        asked.clear()
+
+
+def test_parts_are_counted_in_evaluation_mode_and_where_there_are_labels():
+    """Of a network that calls every pixel part 2 of 4, and that is in training mode before and after."""
+    model = MapOracle().train()
+    model.settings["parts"] = 4
+    model.labels = lambda outputs: torch.full((len(outputs), SIZE, SIZE), 2)
+    figures = Figures("test", SIZE)
+    labelled, batch = Squares(size=SIZE, length=5), Squares.batch
+
+    def with_parts(numbers):
+        sample = batch(labelled, numbers)
+        sample.parsing = (figures.batch(numbers).parsing > 0).to(torch.uint8)
+        return sample
+
+    with pytest.raises(ValueError, match="squares/train has no part labels: take a set that has"):
+        parse(model, labelled)
+    assert model.training
+    labelled.batch = with_parts
+    matrix = parse(model, labelled, batch_size=2)
+    assert model.training
+    assert not any(training for _, training in model.seen)
+    assert matrix.sum() == matrix[:, 2].sum() == 5 * SIZE**2
+    assert matrix[1, 2] == (figures.batch(torch.arange(5)).parsing > 0).sum()
 
 
 class Sighted(nn.Module):

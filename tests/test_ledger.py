@@ -16,13 +16,13 @@ from toy import Squares
 from posebook import ledger, ledger_runs
 from posebook.augment import Augmentation
 from posebook.checkpoint import STATE
-from posebook.claims import PAPERS, UNMEASURED, claims_of, part_groups, soft_argmax
+from posebook.claims import PAPERS, UNMEASURED, claims_of, parsing_induced, part_groups, soft_argmax
 from posebook.cli import main
 from posebook.coordinates import HeatmapCodec
 from posebook.datasets import open_dataset
 from posebook.forecast import forecast
 from posebook.ledger import GAIN_LIMIT, interval, measure, read_rows, render, select, verdict
-from posebook.ledger_runs import Work, clock, read_run, run_folder, threads_of, train_all, train_run, works
+from posebook.ledger_runs import Work, base_of, clock, read_run, run_folder, threads_of, train_all, train_run, works
 from posebook.metrics import pckh
 from posebook.models import create, model_settings
 from posebook.score import BENCHMARKS
@@ -313,6 +313,51 @@ def test_a_claim_that_a_set_has_no_labels_for_leaves_the_others_alone(tmp_path, 
     assert "soft_argmax_lacking is not measurable here: figures has nothing to read" in render(rows)
 
 
+def test_runs_are_those_that_a_set_has_labels_for():
+    for paper in PAPERS:
+        assert base_of(paper, "figures") == claims_of(paper).LENGTH[0]
+    # LIP has part labels and one person a photograph, MPII no part labels.
+    assert base_of("parsing_induced", "lip") == "pil"
+    on_lip = {work.variant for work in works("parsing_induced", "lip", "quick", 1)}
+    assert "vgg_mtl" in on_lip
+    assert not on_lip & {"people_pil", "people_pose"}
+    on_mpii = works("parsing_induced", "mpii", "quick", 2)
+    assert {(work.variant, work.dataset) for work in on_mpii} == {
+        ("teacher", "figures"), ("transfer", "mpii"), ("pose", "mpii")
+    }  # fmt: skip
+    assert [work.variant for work in on_mpii if work.half] == ["pose"]
+
+
+def test_a_claim_is_measured_where_the_usual_base_cannot_learn(tmp_path, monkeypatch):
+    """Squares have no part labels, as MPII has none; the learner comes from figures, which have."""
+
+    def opened(name, split, root, size, device="cpu", seed=0, **options):
+        if name == "figures":
+            return open_dataset(name, split, root, size, device, seed, **options)
+        return Squares(split, size, 12, seed)
+
+    for module in ("ledger", "ledger_runs"):
+        monkeypatch.setattr(f"posebook.{module}.open_dataset", opened)
+    settings = {"stacks": 1, "features": 8, "depth": 1, "parsing_units": 1, "poolings": 0}
+    monkeypatch.setitem(parsing_induced.PROFILES, "tiny", {**TINY, "settings": settings})
+    said: list[str] = []
+    folders = {"runs": tmp_path / "runs", "results": tmp_path / "results"}
+    claims = select(["parsing_induced_transfer"])
+    (row,) = measure(claims, "mpii", "tiny", 1, device="cpu", say=said.append, **folders)
+    assert row["verdict"] == "undecided"
+    assert row["details"].keys() == {"transfer pckh", "transfer visible", "pose pckh", "pose visible"}
+    assert (row["dataset"], row["on"]) == ("mpii", "mpii, tiny")
+    assert row["configuration"]["settings"]["frozen"]
+    assert any(text.startswith("All claims of parsing_induced from nothing: 4 runs") for text in said)
+
+
+def test_a_row_says_what_it_was_measured_on():
+    measured = {"dataset": "figures", "profile": "study", "seeds": [0], "mean": 0.02, "ci95": None}
+    options = {"difficulty": "objects", "people": 4}
+    rows = [ledger.row(OURS[0], measured | more, "figures", "study") for more in ({}, {"options": options})]
+    assert [row["on"] for row in rows] == ["figures, study", "figures, objects, 4 people, study"]
+
+
 def test_a_stopped_run_goes_on_and_ends_the_same(tmp_path, monkeypatch, trained):
     numbers = TINY["recipe"] | {"steps": 4, "log_every": 1, "save_seconds": 1e-9}
     monkeypatch.setitem(soft_argmax.PROFILES, "tiny", {**TINY, "recipe": numbers})
@@ -474,6 +519,12 @@ def test_the_command_says_what_is_wrong(tmp_path, arguments, sentence):
     assert done.exit_code == 1
     assert sentence in done.output
     assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize("command", ["ledger", "train"])
+def test_the_commands_name_the_sets_they_take(command):
+    told = CliRunner().invoke(main, [command, "--help"]).output
+    assert all(f" {name}" in told for name in ledger_runs.SKELETONS)
 
 
 def test_a_broken_file_of_measurements_is_told_of(tmp_path, tiny):

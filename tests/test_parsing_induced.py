@@ -160,6 +160,20 @@ def test_a_learner_is_carried_over_and_stays(batch):
     torch.testing.assert_close(second.eval()(batch.images).kernels, first.eval()(batch.images).kernels)
 
 
+@pytest.mark.parametrize("backbone", [{}, {"backbone": "vgg16", "poolings": 0}])
+def test_a_learner_may_have_learnt_other_part_labels(batch, backbone):
+    """The layer that gives labels is no part of it: all its weights have the same shapes for 20 labels and for 7."""
+    first, second = small(**backbone).eval(), small(parts=7, frozen=True, **backbone).eval()
+    assert first.to_parts.out_channels == len(PARTS)
+    assert not torch.equal(second(batch.images).kernels, first(batch.images).kernels)
+    second.take_learner(first)
+    assert torch.equal(second(batch.images).kernels, first(batch.images).kernels)
+    # One that learns goes on from there with labels of its own.
+    third = small(parts=7, **backbone).eval()
+    third.take_learner(first)
+    assert third(batch.images).parsing.shape[1] == 7
+
+
 def test_a_learner_that_does_not_fit_is_refused(batch):
     with pytest.raises(ValueError, match="made with features=16, and this network has features=32"):
         small(frozen=True, features=32).take_learner(small())
@@ -264,6 +278,9 @@ def test_several_people_are_found_where_the_maps_and_offsets_say():
     network.forward = lambda images: perfect
     scenes.batch = lambda indices: sample
     assert evaluate_people(network, scenes, 6, batch_size=6).mean > 0.8
+    assert network.training
+    evaluate_people(network.eval(), scenes, 6, batch_size=6)
+    assert not network.training
 
 
 def test_one_person_s_network_finds_no_others(batch):
@@ -287,5 +304,9 @@ def test_offsets_count_where_a_joint_is_near():
 @pytest.mark.parametrize("variant", ["self_factored", "pil"])
 def test_networks_can_be_described(variant):
     about = describe(small(variant))
-    assert about["parameters"] == count(small(variant))
+    assert about["parameters"] == count(small(variant)) == sum(part["parameters"] for part in about["parts"])
     assert about["macs"] > 0
+    own = [part for part in about["parts"] if part["kind"] == "Parameter"]
+    # 3x3 kernels of 16 channels, which are in no layer.
+    kernels = {"name": "kernels", "kind": "Parameter", "output": None, "parameters": 16 * 3 * 3, "macs": 0}
+    assert own == ([kernels] if variant == "self_factored" else [])

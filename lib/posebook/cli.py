@@ -255,7 +255,9 @@ def prior_check(path: str | None, samples: int, seed: int) -> None:
 
 @main.command()
 @click.argument("model")
-@click.option("--dataset", default="figures", show_default=True, help="figures, lsp, lspet, mpii, lip or packed.")
+@click.option(
+    "--dataset", default="figures", show_default=True, help="figures, lsp, lspet, mpii, lip, pascal or packed."
+)
 @click.option("--data-root", help="Folder of a real set; for packed, the file.")
 @click.option("--profile", default="quick", show_default=True, help="quick, study (minutes) or paper (GPU, real sets).")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="One of the network's settings.")
@@ -346,7 +348,7 @@ def predict(
 @click.option("--claims", multiple=True, help="Claims, or papers, between commas.  [default: papers measured so far]")
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(min=1), help="How many seeds: 0, 1, ...")
 @click.option("--profile", default="study", show_default=True, help="quick, study or paper (GPU, real sets).")
-@click.option("--dataset", default="figures", show_default=True, help="figures, lsp, lspet or mpii.")
+@click.option("--dataset", default="figures", show_default=True, help="figures, lsp, lspet, mpii, lip or pascal.")
 @click.option("--data-root", help="Folder of a real set.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda; auto takes a GPU where there is one.")
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="How many runs train at a time.")

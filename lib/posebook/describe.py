@@ -18,9 +18,9 @@ def describe(model: nn.Module) -> dict:
     Returns:
         `model` and `settings`; `parameters` and `macs`, the totals for one image; and `parts` in the order in which
         they are called, each with `name`, `kind`, `output` (its shape, a list of shapes where there are several
-        outputs, None where the part was not called), `parameters` and `macs`. A multiply-add (mac) is one
-        multiplication with its addition, in convolutions and matrix products; normalisation, activations and pooling
-        are not counted.
+        outputs, None where the part was not called), `parameters` and `macs`. Parameters that are in no part, but the
+        network's own, come last, each as a part that is not called. A multiply-add (mac) is one multiplication with
+        its addition, in convolutions and matrix products; normalisation, activations and pooling are not counted.
     """
     parts = dict(_parts(model))
     shapes: dict[str, list | None] = {}  # in the order in which the parts are called
@@ -51,6 +51,10 @@ def describe(model: nn.Module) -> dict:
             "macs": sum(flops.get(f"{root}.{name}", {}).values()) // 2,
         }
         for name, shape in shapes.items()
+    ]
+    rows += [
+        {"name": name, "kind": "Parameter", "output": None, "parameters": parameter.numel(), "macs": 0}
+        for name, parameter in model.named_parameters(recurse=False)
     ]
     return {
         "model": root,

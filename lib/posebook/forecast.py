@@ -73,7 +73,7 @@ def _stored_pace(work: Work, runs: str | Path, device: torch.device, threads: in
 
 
 def _timed_pace(work: Work, data_root: str | Path | None, device: torch.device, threads: int) -> tuple[float, float]:
-    """The same from a few steps of training; reading a person costs at most what a person costs in training."""
+    """The same from a few steps of training; reading a person is taken to cost what a person costs in training."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

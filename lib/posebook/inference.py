@@ -229,6 +229,9 @@ def evaluate_people(
 ) -> Detections:
     """What a network finds in scenes of several people, judged: its `mean` is the mAP. One scale, no flip.
 
+    Departs: the paper tests on six scales with flip (Sec. 4.1), scenes of several people among the rest. Offsets of a
+    mirror image point the other way, and those of another scale are of another length: `predict` averages heat maps.
+
     Args:
         model: one with `find(outputs)`, the people of each image.
         dataset: with everyone's labels.

@@ -24,7 +24,7 @@ from posebook.checkpoint import replacing
 from posebook.claims import PAPERS, UNMEASURED, claims_of
 from posebook.datasets import open_dataset
 from posebook.forecast import forecast
-from posebook.ledger_runs import RUNS, Work, clock, read_run, train_all, train_run, works
+from posebook.ledger_runs import RUNS, Work, base_of, clock, read_run, train_all, train_run, works
 from posebook.paths import RESULTS
 
 # What was read off the networks of one seed: numbers by name, by variant.
@@ -188,8 +188,10 @@ def measure(
 
 def row(claim: Claim, measurement: dict | None, dataset: str, profile: str, reason: str | None = None) -> dict:
     """A claim and what was measured, as one JSON object; without a measurement, the reason for that."""
-    options = measurement.get("options", {}).values() if measurement is not None else ()
-    about = claim.about | {"on": ", ".join([dataset, *options, profile])}
+    options = measurement.get("options", {}) if measurement is not None else {}
+    # A word stands for itself ("plain"), a number needs its name ("4 people").
+    words = [value if isinstance(value, str) else f"{value} {name}" for name, value in options.items()]
+    about = claim.about | {"on": ", ".join([dataset, *words, profile])}
     if measurement is not None:
         # The rule is the code's of today.
         return about | measurement | {"bound": claim.bound, "verdict": verdict(measurement["ci95"], claim.bound)}
@@ -297,7 +299,9 @@ def _measure(
     claim: Claim, wanted: list[Work], seeds: int, runs: str | Path, data_root: str | Path | None, device: str
 ) -> dict:
     """A claim measured on its runs, all of which are there."""
-    base, reading, floor = claims_of(claim.paper).LENGTH
+    # Learners come first, and theirs is another set.
+    dataset = wanted[-1].dataset
+    base, (_, reading, floor) = base_of(claim.paper, dataset), claims_of(claim.paper).LENGTH
     stored = {work: read_run(work, runs) for work in wanted}
 
     def numbers() -> tuple[list[float], list[dict[str, float]], dict[str, float]]:
@@ -317,9 +321,10 @@ def _measure(
             values, details, length = numbers()
         except KeyError as error:
             name = error.args[0]
-            raise UnreadableError(f"{wanted[0].dataset} has nothing to read '{name}' off the networks by") from error
+            raise UnreadableError(f"{dataset} has nothing to read '{name}' off the networks by") from error
     mean, ci95 = interval(values)
-    first = next(work for work in wanted if work.variant == base)
+    # What is told of the runs is told of the first that the claim compares.
+    first = next(work for work in wanted if work.variant == claim.variants[0])
     plan = first.plan
     name, settings = first.network
     return {

@@ -273,8 +273,27 @@ def train_work(
     )
 
 
+def base_of(paper: str, dataset: str) -> str:
+    """The variant that tells whether runs on a set are long enough.
+
+    It is the paper's own (`LENGTH`) wherever a claim that can be measured on the set compares it. Elsewhere it may not
+    be trainable: what learns part labels needs a set that has them. Then it is what the first claim measures against.
+    """
+    base = claims_of(paper).LENGTH[0]
+    compared = [claim.variants for claim in _claims_on(paper, dataset)]
+    return base if not compared or any(base in variants for variants in compared) else compared[0][-1]
+
+
+def _claims_on(paper: str, dataset: str) -> list:
+    """The paper's claims that can be measured on a set."""
+    return [claim for claim in claims_of(paper).CLAIMS if not claim.sets or dataset in claim.sets]
+
+
 def works(paper: str, dataset: str, profile: str, seeds: int, variants: Iterable[str] | None = None) -> list[Work]:
-    """The runs that claims need: these variants (None: all of the paper's) from every seed, and one of half length.
+    """The runs that claims need: these variants from every seed, and one of half length.
+
+    Args:
+        variants: None takes all that the paper's claims about this set compare.
 
     Raises:
         ValueError: an unknown paper or profile, or a set that runs are not made on.
@@ -284,8 +303,10 @@ def works(paper: str, dataset: str, profile: str, seeds: int, variants: Iterable
         raise ValueError(f"the claims of {paper} have no profile '{profile}'; they have {', '.join(module.PROFILES)}")
     if dataset not in SKELETONS:
         raise ValueError(f"claims are measured on {', '.join(SKELETONS)}; there is no '{dataset}'")
-    base = module.LENGTH[0]
-    variants = list(module.VARIANTS) if variants is None else list(variants)
+    base = base_of(paper, dataset)
+    if variants is None:
+        variants = dict.fromkeys(variant for claim in _claims_on(paper, dataset) for variant in claim.variants)
+    variants = list(variants)
     wanted = [Work(paper, base, dataset, profile, 0), Work(paper, base, dataset, profile, 0, half=True)]
     wanted += [Work(paper, variant, dataset, profile, seed) for seed in range(seeds) for variant in variants]
     # Learners first, so that nobody waits for the one that another run needs.

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int, Int64, UInt8
 from torch import Tensor
 
 from posebook import random
-from posebook.datasets import occlusion, scenery
+from posebook.datasets import check_split, occlusion, scenery
 from posebook.datasets.palette import Draws
 from posebook.datasets.people import Build, dress, measure, own_shapes
 from posebook.datasets.raster import Canvas, Shapes, rasterise
@@ -53,6 +53,9 @@ class Figures:
         occluded: the share of the joints in the image that is occluded, 0 to 0.5, on average over people; None leaves
             it to chance. People are alone then and others than without, chosen so that their own bodies hide none of
             their joints, and all that hides a joint is an object: see `datasets.occlusion`.
+
+    Raises:
+        ValueError: an unknown split or difficulty, or a number out of its range.
     """
 
     name = "figures"
@@ -69,6 +72,7 @@ class Figures:
         people: int = 1,
         occluded: float | int | None = None,
     ) -> None:
+        check_split(split)
         if difficulty not in DIFFICULTIES:
             raise ValueError(f"difficulty must be one of {', '.join(DIFFICULTIES)}, not '{difficulty}'")
         if not 1 <= people <= _MOST_PEOPLE:

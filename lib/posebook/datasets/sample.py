@@ -66,7 +66,9 @@ class Sample:
 
     def to(self, device: torch.device | str) -> Sample:
         """The same on another device."""
-        return self._map(lambda value: value.to(device, non_blocking=True))
+        # A GPU waits for what is on its way to it. A CPU does not: it would read what has not arrived.
+        waits = torch.device(device).type == "cpu"
+        return self._map(lambda value: value.to(device, non_blocking=not waits))
 
     @staticmethod
     def cat(samples: list[Sample]) -> Sample:

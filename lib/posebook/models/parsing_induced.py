@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from posebook.association import People, PeopleCodec
 from posebook.coordinates import HeatmapCodec
 from posebook.datasets.sample import Sample
-from posebook.layers.adaptive_conv import AdaptiveConv
+from posebook.layers.adaptive_conv import ORDERS, AdaptiveConv
 from posebook.layers.vgg import VGG16
 from posebook.losses import heatmap_mse, offset_loss, parsing_cross_entropy
 from posebook.models import check_counts
@@ -28,7 +28,6 @@ from posebook.skeleton import PARTS
 
 BACKBONES = ("hourglass", "vgg16")
 VARIANTS = ("pil", "pose", "self", "self_factored", "add", "multi", "concat", "mtl")
-ORDERS = ("paper", "official")
 
 # Variants with a parsing network of their own; in "mtl" the pose network parses, and the rest never see a label.
 _PARSERS = ("pil", "add", "multi", "concat")
@@ -40,8 +39,10 @@ class Outputs(NamedTuple):
     Attributes:
         maps: heat maps of each stack of the pose network.
         parsing: a logit a part, at the parsing network's resolution; None in variants that do not parse.
-        kernels: the predicted kernels, None in variants that predict none.
-        offsets: from each cell to the centre of its joint's person, None unless the network finds several people.
+        kernels: of the adaptive convolution, predicted for each image ("pil") or the same for all ("self_factored");
+            None in variants without one.
+        offsets: from each cell to the centre of its joint's person, as `association.Targets` has them; None unless the
+            network finds several people.
     """
 
     maps: Float[Tensor, "b stacks joints h w"]
@@ -52,6 +53,14 @@ class Outputs(NamedTuple):
 
 class ParsingInduced(nn.Module):
     """A pose network with a parsing induced learner (Sec. 3, Fig. 2), or one of Sec. 4.2's other ways to use parsing.
+
+    Departs: "self_factored" is not in the paper.
+    Open: beta is not given. The authors' code has 0.01 beside a squared error that is averaged over the cells of a map;
+    here it is summed over them, and so that would be 41 at 64x64 cells. 1 is our own choice.
+    Open: whether VGG16 has batch norm is not said; here it has unless it is told otherwise. Nor is it said how weights
+    are drawn: here as torch does it, in the authors' code after He et al.
+    Open: "the highest-level features" are the last stack's. Heat maps of earlier stacks are supervised as those of any
+    hourglass and not refined. The "traditional convolution" of Self is a full one of the predicted kernels' side.
 
     Args:
         joints: number of heat maps.
@@ -136,10 +145,11 @@ class ParsingInduced(nn.Module):
     def forward(
         self, images: Float[Tensor, "b 3 s s"], kernels: Float[Tensor, "b features k k"] | None = None
     ) -> Outputs:
-        """Heat maps, part logits and predicted kernels.
+        """Heat maps, part logits, kernels and offsets.
 
         Args:
-            kernels: takes these instead of those that the images' own parsing features give.
+            kernels: "pil" takes these instead of those that the images' own parsing features give; the other variants
+                do not look at them.
         """
         variant = self.settings["variant"]
         pose, earlier = _encode(self.pose, images)  # F^P: (b, features, h, w)
