@@ -12,7 +12,7 @@ from posebook.cli import main
 from posebook.datasets.packed import Packed, pack
 from posebook.models import NAMES, create
 from posebook.profiles import PROFILES, profile_of, recipe_of
-from posebook.training import load_weights
+from posebook.training import load_weights, save_weights
 
 TINY = ["--steps", "2", "--batch-size", "4", "--size", "32", "--set", "features=8", "--set", "depth=1"]
 
@@ -92,6 +92,9 @@ def test_a_packed_set_is_trained_on_with_its_margin(tmp_path):
         (["hourglass", "--device", "abacus"], "device 'abacus' cannot be used here"),
         (["hourglass", "--size", "100"], "size"),
         (["hourglass", "--size", "64", "--set", "size=32"], "--size is 64 and --set size=32; give one of them"),
+        (["parsing_induced", "--set", "frozen=true"], "none is given: add --learner FILE"),
+        (["parsing_induced", "--set", "people=true"], "scenes of several people, which posebook train does not open"),
+        (["parsing_induced", "--set", "parts=7"], "figures has 20 part labels, and parts is 7: leave it out"),
     ],
 )
 def test_the_command_says_what_is_wrong(tmp_path, arguments, sentence):
@@ -116,6 +119,14 @@ def test_a_learner_is_trained_and_then_taken_from_its_file(tmp_path):
     assert second.settings["frozen"]
     assert torch.equal(first.adapter.conv1.weight, second.adapter.conv1.weight)
     assert not torch.equal(first.adaptive.U.weight, second.adaptive.U.weight)
+    # A run with one learner is not gone on with, nor taken for over, with another.
+    taken[taken.index("--learner") + 1] = str(tmp_path / "other")
+    with torch.no_grad():
+        first.adapter.conv1.weight.add_(0.1)
+    save_weights(tmp_path / "other", first, "parsing_induced", "mpii", {})
+    done = CliRunner().invoke(main, taken)
+    assert done.exit_code == 1
+    assert "has other settings: kept" in done.output
 
 
 @pytest.mark.parametrize("option", ["--learner", "--imagenet"])

@@ -64,7 +64,8 @@ class Work:
     @property
     def plan(self) -> dict:
         """The paper's profile, and over it what the variant has of its own."""
-        return claims_of(self.paper).PROFILES[self.profile] | self._more.get("plan", {})
+        plan, more = claims_of(self.paper).PROFILES[self.profile], self._more.get("plan", {})
+        return plan | (more(plan) if callable(more) else more)
 
     @property
     def recipe(self) -> Recipe:

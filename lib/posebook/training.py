@@ -9,6 +9,7 @@ nothing had happened. Under `torchrun` each process takes an equal share of ever
 from __future__ import annotations
 
 import functools
+import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -218,6 +219,9 @@ def train(
     )
     if small is not None:
         configuration["small"] = _described(small) | {"part": small_part}
+    # Weights that are not trained come from elsewhere: no setting and no seed tells which they are.
+    if kept := [p for p in model.parameters() if not p.requires_grad]:
+        configuration["kept"] = _digest(kept)
     folder = RunFolder(output, configuration, averaged, dataset.skeleton.name, parts, writes=rank == 0)
     run = folder.clear() if fresh else folder.restore()
     fraction = _fraction(run, recipe, device)
@@ -388,6 +392,14 @@ def _configuration(
         "scheduler": None if scheduler is None else _described_scheduler(scheduler),
         "augmentation": asdict(augmentation or Augmentation()),
     }
+
+
+def _digest(weights: list[nn.Parameter]) -> str:
+    """A name for weights, the same for the same numbers."""
+    digest = hashlib.sha256()
+    for weight in weights:
+        digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 def _described_scheduler(scheduler: object) -> dict[str, str]:

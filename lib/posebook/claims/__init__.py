@@ -3,9 +3,10 @@
 Each has `PROFILES`, how its networks are trained; `VARIANTS`, the networks that its claims compare, by name, each a
 network of `posebook.models` with settings over the profile's, or a function of the profile's that gives them, and where
 it needs more a dict of it: `figures`, options of that set over the profile's, `plan`, what else of the profile is
-another for it, and `learner`, the variant, trained on figures, that gives it its learner; `readings`, the numbers that
-are read off a trained network; where they are needed `curve_readings`, those that are read off its training's history;
-`LENGTH`, the variant and the readings that tell whether runs are long enough; and `CLAIMS`.
+another for it, or a function of the profile that gives it, and `learner`, the variant, trained on figures, that gives
+it its learner; `readings`, the numbers that are read off a trained network; where they are needed `curve_readings`,
+those that are read off its training's history; `LENGTH`, the variant and the readings that tell whether runs are long
+enough; and `CLAIMS`.
 """
 
 from __future__ import annotations

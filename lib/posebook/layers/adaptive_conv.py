@@ -76,7 +76,8 @@ class AdaptiveConv(nn.Module):
     zero leave F^P as it is. The sum is the network's to make.
 
     Departs: with `order="official"` it is as the released code has it: U comes first and V last, both with a bias,
-    then batch norm and ReLU. With as many channels out as in, which of the two is called U is only a name.
+    then batch norm and ReLU (with VGG16 it leaves the norm out unless it is asked for). With as many channels out as
+    in, which of the two is called U is only a name.
     Open: the code has as many channels out as in. Here the last of the 1x1 convolutions changes their number in
     either order, so that there is a kernel for each channel of the features.
 
