@@ -179,6 +179,9 @@ def test_a_learner_that_does_not_fit_is_refused(batch):
         small(frozen=True, features=32).take_learner(small())
     with pytest.raises(ValueError, match="a pose has no learner"):
         small(frozen=True).take_learner(small("pose"))
+    plain, normed = (small(backbone="vgg16", poolings=0, norm=norm) for norm in (False, True))
+    with pytest.raises(ValueError, match="made with norm=False, and this network has norm=True"):
+        normed.take_learner(plain)
     unlabelled = batch[torch.arange(4)]
     unlabelled.parsing = None
     network = small()

@@ -238,6 +238,8 @@ def render(rows: list[dict]) -> str:
     )
     notes = [f"{r['claim']}: {r['statement']} ({r['place']}). Here: {r['how']}" for r in rows]
     notes += [f"{r['claim']} is not measurable here: {r['reason']}" for r in rows if r["verdict"] == ABSENT]
+    # What a claim is does not depend on where it was measured.
+    notes = dict.fromkeys(notes)
     wrapped = "\n".join(textwrap.fill(note, 110, subsequent_indent="  ") for note in notes)
     return f"{table}\n\nIn points (hundredths).\n{wrapped}\n\n{_length_note(rows)}".rstrip()
 

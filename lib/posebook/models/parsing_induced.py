@@ -256,7 +256,9 @@ class ParsingInduced(nn.Module):
         Raises:
             ValueError: either network has no learner, or they are of different settings.
         """
-        shared = ("backbone", "parsing_units", "features", "depth", "poolings")
+        shared = ["backbone", "parsing_units", "features", "depth", "poolings"]
+        if self.settings["backbone"] == "vgg16":  # hourglasses have batch norm in any case
+            shared.append("norm")
         for network in (self, other):
             if network.settings["variant"] != "pil":
                 raise ValueError(f"a {network.settings['variant']} has no learner: give networks of variant pil")
