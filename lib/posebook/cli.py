@@ -389,8 +389,8 @@ def ledger(
             click.echo(json.dumps(row))
         return
     click.echo(f"\n{render(rows)}")
-    if picture := draw_ledger(results or RESULTS):
-        click.echo(f"\nA picture of everything measured: {picture}")
+    if pictures := draw_ledger(results or RESULTS):
+        click.echo(f"\nPictures of everything measured: {', '.join(map(str, pictures))}")
 
 
 def _numbers(text: str, option: str, form: str, count: int | None = None) -> tuple[float, ...]:

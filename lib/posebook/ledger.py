@@ -210,17 +210,17 @@ def read_rows(claims: list[Claim] | None = None, results: str | Path = RESULTS) 
     return list(newest.values())
 
 
-def draw_ledger(results: str | Path = RESULTS) -> Path | None:
-    """Draw everything that was ever measured into `ledger.png` in that folder; None where nothing was."""
+def draw_ledger(results: str | Path = RESULTS) -> list[Path]:
+    """Draw everything that was ever measured, a paper a picture: `ledger_PAPER.png` in that folder."""
     from posebook.plotting import plot_claims
 
-    rows = read_rows(results=results)
-    if not rows:
-        return None
-    path = Path(results) / "ledger.png"
-    with replacing(path) as part:
-        plot_claims(rows, "Measured against the papers' claims").savefig(part, format="png", dpi=100)
-    return path
+    rows, pictures = read_rows(results=results), []
+    for paper in dict.fromkeys(r["paper"] for r in rows):
+        pictures.append(Path(results) / f"ledger_{paper}.png")
+        with replacing(pictures[-1]) as part:
+            of_paper = [r for r in rows if r["paper"] == paper]
+            plot_claims(of_paper, f"Measured against the claims of {paper}").savefig(part, format="png", dpi=100)
+    return pictures
 
 
 def render(rows: list[dict]) -> str:
