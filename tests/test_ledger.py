@@ -455,6 +455,7 @@ def test_the_command_prints_an_object_a_row(tmp_path, trained):
     assert "3 of 3 claims are measured already" in table.output
     assert all(name in table.output for name in names)
     assert "A run is long enough when" in table.output
+    assert [path.name for path in (tmp_path / "results").glob("*.png")] == ["ledger_soft_argmax.png"]
     assert not (tmp_path / "nowhere").exists()
 
 
