@@ -10,8 +10,8 @@ from soft_argmax import Memory
 from timing import medians
 from torch import Tensor
 
+from posebook.compute.precision import channels_last, has_bf16
 from posebook.layers.adaptive_conv import dynamic_depthwise_conv2d
-from posebook.precision import channels_last, has_bf16
 
 # Images, channels, cells, side of the kernels: the paper's layer, and those that are trained in minutes.
 CASES = ((32, 256, 64, 7), (16, 64, 16, 7), (16, 64, 16, 3))

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from PIL import Image, ImageEnhance
 from timing import medians
 
-from posebook.augment import Augmentation, Changes, augment
-from posebook.datasets.sample import Sample
+from posebook.sample import Sample
 from posebook.skeleton import MPII
+from posebook.training.augment import Augmentation, Changes, augment
 
 COUNT, SIZE = 32, 128
 AUGMENTATION = Augmentation(scale=0.25, rotation=30, shift=0.05, flip=0.5, brightness=0.2, contrast=0.2, saturation=0.2)

@@ -8,8 +8,8 @@ import torch
 from timing import medians
 from torch import nn
 
+from posebook.compute.precision import autocast, has_bf16
 from posebook.layers import DepthwiseConv
-from posebook.precision import autocast, has_bf16
 
 # The largest of a prediction block's: at 256 pixels, and at the 96 pixels that fit into minutes.
 CASES = ((4, 576, 32), (16, 288, 12))

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from timing import medians
 
-from posebook.datasets.sample import Sample
-from posebook.models import create
-from posebook.precision import autocast, channels_last, has_bf16
+from posebook.compute.precision import autocast, channels_last, has_bf16
+from posebook.papers import create
+from posebook.sample import Sample
 
 # Newell's network at two stacks, and one small enough to train in minutes on two cores.
 CASES = (

@@ -9,10 +9,10 @@ import torch
 from sklearn.metrics import mutual_info_score
 from timing import medians
 
-from posebook import random
-from posebook.grouping import mutual_information
-from posebook.information import quantise
-from posebook.prior import PosePrior
+from posebook.figures import random
+from posebook.figures.prior import PosePrior
+from posebook.grouping.information import quantise
+from posebook.grouping.spectral import mutual_information
 
 POSES, WINDOW, LATTICE = 20_000, 2.0, 16
 

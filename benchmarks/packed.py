@@ -12,8 +12,9 @@ from PIL import Image
 from timing import medians
 from torch import Tensor
 
-from posebook.datasets import Dataset, open_dataset
+from posebook.datasets import open_dataset
 from posebook.datasets.packed import pack
+from posebook.sample import Dataset
 
 PEOPLE, SIZE, BATCH = 256, 128, 32
 PHOTOGRAPH = (640, 480)

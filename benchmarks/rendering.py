@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from timing import medians
 
-from posebook.datasets import figures
-from posebook.datasets.figures import Figures
-from posebook.datasets.raster import Canvas, Shapes
+from posebook.figures import dataset as figures
+from posebook.figures.dataset import Figures
+from posebook.figures.raster import Canvas, Shapes
 
 PEOPLE = 64
 

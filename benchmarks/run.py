@@ -22,8 +22,8 @@ import torch
 from tqdm import tqdm
 
 from posebook import __version__
+from posebook.compute.precision import has_bf16
 from posebook.paths import RESULTS
-from posebook.precision import has_bf16
 
 HERE = Path(__file__).parent
 NOT_BENCHMARKS = ("run", "timing")

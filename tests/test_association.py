@@ -10,11 +10,11 @@ import torch
 from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
 
-from posebook import plotting
+from posebook import pictures
 from posebook.association import Candidates, PeopleCodec, associate, person_centres, true_people
-from posebook.average_precision import average_precision
 from posebook.coordinates import HeatmapCodec
-from posebook.datasets.figures import Figures
+from posebook.evaluation.average_precision import average_precision
+from posebook.figures.dataset import Figures
 from posebook.skeleton import MPII
 
 
@@ -218,15 +218,15 @@ def test_each_person_is_drawn_in_a_colour_of_its_own():
     people = true_people(sample)
     people[0] = replace(people[0], joints=people[0].joints.clone())
     people[0].joints[0, 0] = math.nan
-    sheet = plotting.show_people(sample.images, people, MPII, columns=2)
+    sheet = pictures.show_people(sample.images, people, MPII, columns=2)
     for ax, found in zip(sheet.axes, people, strict=True):
         assert ax.get_title() == f"{len(found)} people"
         dots = [marks for marks in ax.collections if isinstance(marks, PathCollection)][1::2]
-        assert [to_hex(marks.get_edgecolors()[0]).upper() for marks in dots] == list(plotting.SERIES[: len(found)])
+        assert [to_hex(marks.get_edgecolors()[0]).upper() for marks in dots] == list(pictures.SERIES[: len(found)])
         shown = [len(marks.get_offsets()) for marks in dots]
         assert shown == found.joints.isfinite().all(-1).sum(1).tolist()
     with pytest.raises(ValueError, match="4 images and people for 1"):
-        plotting.show_people(sample.images, people[:1], MPII)
+        pictures.show_people(sample.images, people[:1], MPII)
 
 
 def test_errors_say_what_to_give():

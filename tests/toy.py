@@ -8,13 +8,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from posebook.augment import Augmentation
+from posebook.compute.processes import join_processes, leave_processes, processes
 from posebook.coordinates import HeatmapCodec
-from posebook.datasets.sample import Sample
-from posebook.models import create
-from posebook.processes import join_processes, leave_processes, processes
+from posebook.papers import create
+from posebook.sample import Sample
 from posebook.skeleton import MPII
-from posebook.training import Recipe, Run, train
+from posebook.training.augment import Augmentation
+from posebook.training.loop import train
+from posebook.training.recipe import Recipe
+from posebook.training.runs import Run
 
 
 class Squares:
@@ -47,6 +49,19 @@ class Squares:
             torso_size=torch.full((len(indices),), 20.0),
             index=indices,
         )
+
+
+def people(count: int, size: int, joints: int, seed: int = 0) -> Sample:
+    """People in random images, all joints visible."""
+    generator = torch.Generator().manual_seed(seed)
+    return Sample(
+        images=torch.rand(count, 3, size, size, generator=generator),
+        joints=4 + (size - 8) * torch.rand(count, joints, 2, generator=generator),
+        presence=torch.full((count, joints), 2, dtype=torch.uint8),
+        head_size=torch.full((count,), 5.0),
+        torso_size=torch.full((count,), 10.0),
+        index=torch.arange(count),
+    )
 
 
 class Toy(nn.Module):

@@ -1,6 +1,6 @@
 """posebook: learn and reproduce research on human pose estimation.
 
-Importing the package needs torch, numpy and jaxtyping only; plotting, widgets and the command line import the rest
+Importing the package needs torch, numpy and jaxtyping only; pictures, sliders and the command line import the rest
 when they are used.
 """
 

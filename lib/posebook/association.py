@@ -25,7 +25,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from posebook.coordinates import HeatmapCodec, pixel_centres, within_cell
-from posebook.datasets.sample import Sample
+from posebook.sample import Sample
 
 # Offsets are learnt at the cells where a joint's Gaussian is above this, within 3.03 standard deviations, as in the
 # authors' code.

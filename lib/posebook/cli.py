@@ -89,8 +89,8 @@ def data_fetch(name: str, root: str, part: str | None, url: str | None, sha256: 
 @_friendly
 def data_pack(name: str, root: str, out: str, size: int, splits: tuple[str, ...]) -> None:
     """Crop the people of the set NAME in the folder ROOT once into the file OUT, which training reads much faster."""
-    from posebook.datasets import SPLITS
     from posebook.datasets.packed import check, pack
+    from posebook.sample import SPLITS
 
     click.echo(check(pack(name, root, out, size, splits or SPLITS)))
 
@@ -132,9 +132,9 @@ def describe(model: str, assignments: tuple[str, ...], as_json: bool) -> None:
 
     import torch
 
-    from posebook.describe import describe as describe_network
-    from posebook.describe import table
-    from posebook.models import create, parse_settings
+    from posebook.evaluation.describe import describe as describe_network
+    from posebook.evaluation.describe import table
+    from posebook.papers import create, parse_settings
 
     with torch.device("meta"):  # shapes without numbers
         description = describe_network(create(model, **parse_settings(model, assignments)))
@@ -171,7 +171,8 @@ def score(dataset: str, annotations: str, predictions: str, centric: str, as_jso
     """Score a file of predicted joints: the table that papers print, and the same joint by joint."""
     import json
 
-    from posebook.score import read_predictions, read_truth, render, report
+    from posebook.evaluation.benchmarks import render, report
+    from posebook.evaluation.files import read_predictions, read_truth
 
     truth = read_truth(annotations, dataset)
     predicted = read_predictions(predictions, *truth.presence.shape, truth.names)
@@ -204,7 +205,7 @@ def groups(paths: tuple[str, ...], as_json: bool, **options) -> None:
     """Group joints by how much their places tell about each other, over the poses in annotation files."""
     import json
 
-    from posebook.poses import group_report, render
+    from posebook.datasets.poses import group_report, render
 
     report = group_report(paths, **options)
     click.echo(json.dumps(report, indent=2) if as_json else render(report))
@@ -226,7 +227,7 @@ def prior_fit(annotations: tuple[str, ...], output: str, components: int, seed: 
 
     Who is in several of the files counts once.
     """
-    from posebook.prior import complete_poses, fit
+    from posebook.datasets.prior import complete_poses, fit
 
     poses = complete_poses(annotations)
     click.echo(f"Fitting {components} components to {len(poses):,} poses and their mirror images: a minute or two ...")
@@ -241,7 +242,8 @@ def prior_fit(annotations: tuple[str, ...], output: str, components: int, seed: 
 @_friendly
 def prior_check(path: str | None, samples: int, seed: int) -> None:
     """Compare poses drawn from the prior with the real ones it was fitted to; fails where they differ too much."""
-    from posebook.prior import PRIOR, PosePrior, fidelity
+    from posebook.datasets.prior import fidelity
+    from posebook.figures.prior import PRIOR, PosePrior
     from posebook.skeleton import MPII
 
     found = fidelity(PosePrior.load(path or PRIOR), samples, seed)
@@ -283,6 +285,8 @@ def train(
     output: str | None,
     resume: bool,
     tensorboard: bool,
+    imagenet: str | None,
+    learner: str | None,
     **changes,
 ) -> None:
     """Train the network MODEL, and score it on the test split.
@@ -290,13 +294,26 @@ def train(
     A run that was stopped goes on where it was when the same command is given again. Several processes share each
     batch: torchrun --nproc-per-node 2 -m posebook.cli train MODEL ...
     """
-    from posebook.models import parse_settings
-    from posebook.profiles import run_profile
+    from posebook.papers import load_weights, parse_settings, profile_of
+    from posebook.training.from_profile import train_by_profile
 
-    settings = parse_settings(model, assignments)
+    settings, plan = parse_settings(model, assignments), profile_of(model, profile)
+    starts = (("--imagenet", "load_imagenet", imagenet), ("--learner", "take_learner", learner))
+    for option, method, given in starts:
+        if given and not hasattr(plan.network, method):
+            raise ValueError(f"{option} is for parsing_induced, and {model} starts from nothing else: leave it out")
     folder = output or f"runs/{model}-{dataset}-{profile}"
-    table = run_profile(
-        model, profile, dataset, data_root, settings, folder, fresh=not resume, tensorboard=tensorboard, **changes
+    table = train_by_profile(
+        plan,
+        dataset,
+        data_root,
+        settings,
+        folder,
+        imagenet=imagenet,
+        learner=load_weights(learner)[0] if learner else None,
+        fresh=not resume,
+        tensorboard=tensorboard,
+        **changes,
     )
     if table is not None:
         click.echo(f"{table}\n\nWeights: {folder}/last.safetensors; best in validation: {folder}/best.safetensors")
@@ -320,11 +337,11 @@ def predict(
     """
     from pathlib import Path
 
-    from posebook.inference import write_prediction
+    from posebook.compute.processes import pick_device
+    from posebook.papers import load_weights
     from posebook.paths import WEIGHTS
-    from posebook.processes import pick_device
+    from posebook.pictures.photographs import write_prediction
     from posebook.skeleton import SKELETONS
-    from posebook.training import load_weights
 
     region = None if box is None else _numbers(box, "--box", "x,y,width,height", 4)
     factors = _numbers(scales, "--scales", "one number or more, as 0.9,1,1.1")
@@ -372,7 +389,12 @@ def ledger(
     """
     import json
 
-    from posebook.ledger import RESULTS, RUNS, draw_ledger, measure, render, select
+    from posebook.ledger.measure import measure
+    from posebook.ledger.picture import draw_ledger
+    from posebook.ledger.runs import RUNS
+    from posebook.ledger.verdicts import render
+    from posebook.papers import select
+    from posebook.paths import RESULTS
 
     rows = measure(
         select(name.strip() for names in claims for name in names.split(",") if name.strip()),
@@ -389,7 +411,7 @@ def ledger(
             click.echo(json.dumps(row))
         return
     click.echo(f"\n{render(rows)}")
-    if pictures := draw_ledger(results or RESULTS):
+    if pictures := draw_ledger(select(), results or RESULTS):
         click.echo(f"\nPictures of everything measured: {', '.join(map(str, pictures))}")
 
 

@@ -133,8 +133,9 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any], progress: 
                 cwd=notebook.parent,
                 start_timeout=START_TIMEOUT,
                 progress_bar={"desc": notebook.name} if progress else False,
-                # What a kernel says about its own sockets is no news to a reader of notebooks.
-                extra_arguments=["--log-level=ERROR"],
+                # A kernel tells of its own sockets, and of the interrupt that comes before it is shut down, whether or
+                # not anything was running: no news to a reader of notebooks, who learns of a dead kernel from nbclient.
+                extra_arguments=["--log-level=CRITICAL"],
             )
         except papermill.PapermillExecutionError as error:
             failure = f"{error.ename}: {error.evalue}"

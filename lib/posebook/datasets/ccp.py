@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from posebook.datasets import check_split
+from posebook.datasets.arrays import read_matlab
 from posebook.datasets.labelled import LabelledPeople, LabelledPhotographs, check_labelled
-from posebook.datasets.photographs import KEPT_BYTES, load_mat, remainders
+from posebook.datasets.photographs import remainders
 from posebook.skeleton import ABSENT, IGNORE_LABEL, MPII, PART_INDEX, PARTS
 
 # Side of a person's window beside the longer side of the box around the labelled pixels.
@@ -109,38 +109,30 @@ class CCP(LabelledPhotographs):
     A photograph of which nothing is tagged (0536) is ignored throughout.
 
     Args:
-        root: folder that holds `photos/`, `annotations/` and `label_list.mat`.
-        split: "train", "validation" or "test".
-        size: side of the images in pixels.
-        device: where batches go.
-        widen: how many windows wide the images are; above 1 they show more around the person.
-        kept_bytes: crops kept in memory take no more than this.
+        root: folder that holds `photos/`, `annotations/` and `label_list.mat`; the rest as in `Photographs`.
 
     Raises:
         FileNotFoundError: no annotations, no `label_list.mat`, or none of the photographs.
         ValueError: a `label_list.mat` that is not CCP's.
     """
 
-    def __init__(
-        self,
-        root: str | Path,
-        split: str,
-        size: int = 128,
-        device: torch.device | str = "cpu",
-        widen: float = 1.0,
-        kept_bytes: int = KEPT_BYTES,
-    ) -> None:
-        check_split(split)
-        people = read_people(root)
+    name, skeleton, parts = "ccp", MPII, PARTS
+
+    def read_people(self) -> LabelledPeople:
+        """The people of the split."""
+        people = read_people(self.root)
+        self._table = part_table(self.root)
         remainder = remainders((path.stem for path in people.paths), 10).clamp_max(2)
-        people = people[remainder == ("test", "validation", "train").index(split)]
-        read_map = partial(_read_map, table=part_table(root))
-        super().__init__("ccp", split, people, MPII, size, device, widen, kept_bytes, root, PARTS, read_map)
+        return people[remainder == ("test", "validation", "train").index(self.split)]
+
+    def read_map(self, path: Path) -> UInt8[np.ndarray, "h w"]:
+        """A label map in LIP's parts."""
+        return _read_map(path, self._table)
 
     def _frame(self, place: int) -> tuple[float, float, float]:
         """Centre and side of the window around everything that is tagged; the whole photograph where nothing is."""
         try:
-            tagged = self._read_map(self.people.labels[place]) != PART_INDEX["background"]
+            tagged = self.read_map(self.people.labels[place]) != PART_INDEX["background"]
         except Exception:  # reading the labels says what is wrong
             return super()._frame(place)
         (left, right), (top, bottom) = (_span(tagged.any(axis)) for axis in (0, 1))
@@ -174,7 +166,7 @@ def part_table(root: str | Path) -> UInt8[np.ndarray, " tags"]:
         FileNotFoundError, ValueError: no such file; one that names other tags.
     """
     path = Path(root) / "label_list.mat"
-    tags = [str(tag) for tag in np.atleast_1d(load_mat(path, "label_list"))]
+    tags = [str(tag) for tag in np.atleast_1d(read_matlab(path, "label_list")["label_list"])]
     unknown = set(tags) ^ set(PART_OF_TAG)
     if unknown or len(tags) != len(PART_OF_TAG):
         raise ValueError(
@@ -191,11 +183,7 @@ def check(root: str | Path, progress: bool = True) -> tuple[bool, str]:
 
 def _read_map(path: Path, table: UInt8[np.ndarray, " tags"]) -> UInt8[np.ndarray, "h w"]:
     """A label map in LIP's parts."""
-    from scipy.io import loadmat
-
-    tags = loadmat(path, variable_names=["groundtruth"]).get("groundtruth")
-    if tags is None:
-        raise ValueError("it holds no 'groundtruth'")
+    tags = read_matlab(path, "groundtruth", squeeze=False)["groundtruth"]
     if tags.ndim != 2 or tags.dtype.kind not in "ui" or tags.max() >= len(table):
         raise ValueError(f"its groundtruth is not a map of the {len(table)} tags")
     # A photograph in which nothing is tagged was not annotated: it does not show background alone.

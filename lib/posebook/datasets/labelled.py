@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from abc import abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -16,8 +17,8 @@ from torch import Tensor
 
 from posebook.datasets import photographs
 from posebook.datasets.photographs import People, Photographs, missing_files
-from posebook.datasets.sample import Sample
-from posebook.skeleton import IGNORE_LABEL, Skeleton
+from posebook.sample import Sample
+from posebook.skeleton import IGNORE_LABEL
 
 ReadMap = Callable[[Path], UInt8[np.ndarray, "h w"]]
 
@@ -42,52 +43,41 @@ class LabelledPeople(People):
 
 
 class LabelledPhotographs(Photographs):
-    """Photographs cropped together with their maps of part labels; the readers of such sets are made of it.
+    """Photographs cropped together with their maps of part labels. A reader says in `read_map` how a map is read.
 
     A map is cropped to the nearest label. Beyond its photograph every part is ignored (255), and so is everything
     where the map or the photograph cannot be read: the first such map warns, and `broken` holds it with the reason.
+    Without label maps, samples have no parsing.
 
-    Args:
-        people: as in `LabelledPeople`; without label maps, samples have no parsing.
-        root: the set's folder.
+    Arguments and what raises are as in `Photographs`; kept crops have their label maps with them.
+
+    Attributes:
         parts: the names of the labels, in order.
-        read_map: gives a label map as numbers below `len(parts)` and 255; raises where it cannot.
-        name, split, skeleton, size, device, widen: as in `Photographs`.
-        kept_bytes: crops and their label maps kept in memory take no more than this.
-
-    Raises:
-        FileNotFoundError: none of the photographs, or of the label maps, is there.
     """
 
-    def __init__(
-        self,
-        name: str,
-        split: str,
-        people: LabelledPeople,
-        skeleton: Skeleton,
-        size: int,
-        device: torch.device | str,
-        widen: float,
-        kept_bytes: int,
-        root: str | Path,
-        parts: tuple[str, ...],
-        read_map: ReadMap,
-    ) -> None:
-        self.root, self.parts = Path(root), parts
-        self._read_map = read_map
+    parts: tuple[str, ...]
+    people: LabelledPeople
+
+    @abstractmethod
+    def read_map(self, path: Path) -> UInt8[np.ndarray, "h w"]:
+        """A label map as numbers below `len(parts)` and 255; raises where it cannot."""
+
+    def _look_for_files(self) -> None:
+        super()._look_for_files()
         self._extents: dict[Path, tuple[int, int]] = {}
         self._kept_labels: dict[int, np.ndarray] = {}
         self._warned_of_labels = False
+        if self.people.labels is None:
+            return
         # A label map takes a third of what its crop does.
-        share = kept_bytes if people.labels is None else kept_bytes * 3 // 4
-        super().__init__(name, split, people, skeleton, size, torch.device(device), widen, share)
-        missing = missing_files(people.labels or [])
+        self._room = self._room * 3 // 4
+        missing = missing_files(self.people.labels)
         if not missing:
             return
-        if len(missing) == len(set(people.labels)):
+        if len(missing) == len(set(self.people.labels)):
             raise FileNotFoundError(
-                f"{name}: none of its {len(missing):,} label maps is in {missing[0].parent}: put them there, or take "
-                "that folder away to read the set without parsing"
+                f"{self.name}: none of its {len(missing):,} label maps is in {missing[0].parent}: put them there, or "
+                "take that folder away to read the set without parsing"
             )
         self.broken.update({path: "missing" for path in missing})
         self._warn_of_labels(f"{len(missing):,} label maps are missing, the first is {missing[0]}")
@@ -138,17 +128,13 @@ class LabelledPhotographs(Photographs):
             return self._kept_labels[number]
         if path not in self.broken and labels not in self.broken:
             try:
-                crop = crop_labels(_same_extent(self._read_map(labels), self._extent(path)), *box, self.size)
+                crop = crop_labels(_same_extent(self.read_map(labels), self._extent(path)), *box, self.size)
                 if number in self._kept:
                     self._kept_labels[number] = crop
                 return crop
             except Exception as error:  # as many kinds as there are ways for a file to be broken
                 self.broken[labels] = str(error)
         return np.full((self.size, self.size), IGNORE_LABEL, np.uint8)
-
-    def _warn(self, path: Path, what: str) -> None:
-        # The sentence names the folder two above a photograph as the one to check; these sets lie deeper.
-        super()._warn(self.root / path.parent.name / path.name, what)
 
     def _warn_of_labels(self, what: str) -> None:
         """Say once what is wrong with the label maps."""

@@ -20,10 +20,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from posebook.datasets import check_split
 from posebook.datasets.labelled import LabelledPeople, LabelledPhotographs, check_labelled, read_png
-from posebook.datasets.photographs import KEPT_BYTES, remainders
-from posebook.datasets.sample import head_size
+from posebook.datasets.photographs import remainders
+from posebook.sample import check_split, head_size
 from posebook.skeleton import MPII, OCCLUDED, PARTS, VISIBLE
 
 # One in so many of the photographs that LIP's people were cut from is held out of train for validation.
@@ -49,29 +48,22 @@ class LIP(LabelledPhotographs):
     below 1, and 580 coordinates are 1: they are taken to count pixels from 1, and half a pixel is taken off.
 
     Args:
-        root: folder that LIP's archives are unpacked in.
-        split: "train", "validation" or "test".
-        size: side of the images in pixels.
-        device: where batches go.
-        widen: how many windows wide the images are; above 1 they show more black around the person.
-        kept_bytes: crops kept in memory take no more than this.
+        root: folder that LIP's archives are unpacked in; the rest as in `Photographs`.
 
     Raises:
         FileNotFoundError: no joints for the split, or none of its photographs.
         ValueError: a `.csv` that is not LIP's.
     """
 
-    def __init__(
-        self,
-        root: str | Path,
-        split: str,
-        size: int = 128,
-        device: torch.device | str = "cpu",
-        widen: float = 1.0,
-        kept_bytes: int = KEPT_BYTES,
-    ) -> None:
-        people = read_split(root, split)
-        super().__init__("lip", split, people, MPII, size, device, widen, kept_bytes, root, PARTS, _read_parts)
+    name, skeleton, parts = "lip", MPII, PARTS
+
+    def read_people(self) -> LabelledPeople:
+        """The people of the split."""
+        return read_split(self.root, self.split)
+
+    def read_map(self, path: Path) -> UInt8[np.ndarray, "h w"]:
+        """A label map."""
+        return _read_parts(path)
 
 
 def read_split(root: str | Path, split: str) -> LabelledPeople:

@@ -22,9 +22,9 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from posebook.datasets import check_split
-from posebook.datasets.photographs import KEPT_BYTES, People, Photographs, box_around, load_mat
-from posebook.datasets.sample import head_size
+from posebook.datasets.arrays import read_matlab
+from posebook.datasets.photographs import People, Photographs, box_around
+from posebook.sample import head_size
 from posebook.skeleton import ABSENT, OCCLUDED, VISIBLE
 from posebook.skeleton import LSP as LSP_SKELETON
 
@@ -37,45 +37,40 @@ LSPET_HELD_OUT = 500
 
 
 class LSP(Photographs):
-    """LSP or LSPET as a dataset.
+    """LSP as a dataset.
 
-    LSP keeps its official halves, 1,000 people to train on and 1,000 to test; the last 100 of the first half are the
-    validation split. LSPET has no official split: here the last 500 by number are the test split, the 500 before them
-    validation, the rest train. LSPET does not say what is occluded: all its annotated joints count as visible, and
-    its labels, which were crowd-sourced, hold errors.
+    It keeps its official halves, 1,000 people to train on and 1,000 to test; the last 100 of the first half are the
+    validation split.
 
     A person's crop is a square around the box of the annotated joints, 1.25 times its longer side. Head size is the
     distance from neck to head top. People without any annotated joint are left out.
 
     Args:
-        root: folder that holds `joints.mat` and `images/`.
-        split: "train", "validation" or "test".
-        name: "lsp" or "lspet"; a file that is evidently the other is refused.
-        size: side of the images in pixels.
-        device: where batches go.
-        widen: how many windows wide the images are; above 1 they show more around the person.
-        kept_bytes: crops kept in memory take no more than this.
+        root: folder that holds `joints.mat` and `images/`; the rest as in `Photographs`.
 
     Raises:
         FileNotFoundError: no `joints.mat`, or none of the photographs.
-        ValueError: an unknown layout, or the other of the two sets.
+        ValueError: an unknown layout, or evidently the other of the two sets.
     """
 
-    def __init__(
-        self,
-        root: str | Path,
-        split: str,
-        name: str = "lsp",
-        size: int = 128,
-        device: torch.device | str = "cpu",
-        widen: float = 1.0,
-        kept_bytes: int = KEPT_BYTES,
-    ) -> None:
-        everyone = read_people(root, name)
-        places = _places(name, split, len(everyone))
-        annotated = (everyone.presence[places] > 0).any(1)
-        people = everyone[places[annotated]]
-        super().__init__(name, split, people, LSP_SKELETON, size, torch.device(device), widen, kept_bytes)
+    name, skeleton = "lsp", LSP_SKELETON
+
+    def read_people(self) -> People:
+        """The people of the split that have any joint."""
+        everyone = read_people(self.root, self.name)
+        places = _places(self.name, self.split, len(everyone))
+        return everyone[places[(everyone.presence[places] > 0).any(1)]]
+
+
+class LSPET(LSP):
+    """LSPET as a dataset: as LSP, but for its splits and what its labels say.
+
+    It has no official split: here the last 500 by number are the test split, the 500 before them validation, the rest
+    train. It does not say what is occluded: all its annotated joints count as visible, and its labels, which were
+    crowd-sourced, hold errors.
+    """
+
+    name = "lspet"
 
 
 def read_people(root: str | Path, name: str) -> People:
@@ -107,7 +102,7 @@ def read_joints(path: str | Path) -> tuple[Float[Tensor, "n 14 2"], Float[Tensor
         FileNotFoundError, ValueError: no such file; not a MATLAB file, no `joints` in it, or another shape.
     """
     path = Path(path)
-    joints = np.asarray(load_mat(path, "joints"))
+    joints = np.asarray(read_matlab(path, "joints")["joints"])
     shape = "x".join(map(str, joints.shape))
     if joints.ndim != 3 or set(joints.shape[:2]) != {3, 14} or not np.issubdtype(joints.dtype, np.number):
         raise ValueError(f"joints in {path} is {shape}; LSP's is 3x14xN and LSPET's 14x3xN")
@@ -145,7 +140,6 @@ def _refuse_the_other(path: Path, name: str, third: Tensor) -> None:
 
 def _places(name: str, split: str, count: int) -> Int[Tensor, " n"]:
     """Which people by number are in a split."""
-    check_split(split)
     ends = (900, 1000, 2000) if name == "lsp" else (count - 2 * LSPET_HELD_OUT, count - LSPET_HELD_OUT, count)
     bounds = {"train": (0, ends[0]), "validation": (ends[0], ends[1]), "test": (ends[1], ends[2])}
     return torch.arange(*bounds[split])

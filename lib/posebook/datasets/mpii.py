@@ -17,10 +17,10 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from posebook.datasets import check_split
-from posebook.datasets.photographs import KEPT_BYTES, People, Photographs, box_around, load_mat, remainders
-from posebook.datasets.sample import HEAD_OF_DIAGONAL, HEAD_OF_JOINTS
-from posebook.datasets.sample import head_size as head_length
+from posebook.datasets.arrays import read_matlab
+from posebook.datasets.photographs import People, Photographs, box_around, remainders
+from posebook.sample import HEAD_OF_DIAGONAL, HEAD_OF_JOINTS, check_split
+from posebook.sample import head_size as head_length
 from posebook.skeleton import FLIC, OCCLUDED, VISIBLE, Skeleton
 from posebook.skeleton import MPII as MPII_SKELETON
 
@@ -79,29 +79,19 @@ class MPII(Photographs):
     from the crops is a little higher than the benchmark's, which counts them; `outside` says how many they are.
 
     Args:
-        root: folder that holds the annotations and `images/`. `read_annotations` needs no images.
-        split: "train", "validation" or "test".
-        size: side of the images in pixels.
-        device: where batches go.
-        widen: how many windows wide the images are; above 1 they show more around the person.
-        kept_bytes: crops kept in memory take no more than this.
+        root: folder that holds the annotations and `images/`; the rest as in `Photographs`. `read_annotations` needs
+            no images.
 
     Raises:
         FileNotFoundError: no annotations for the split, or none of the photographs.
         ValueError: a file that is not what its name says.
     """
 
-    def __init__(
-        self,
-        root: str | Path,
-        split: str,
-        size: int = 128,
-        device: torch.device | str = "cpu",
-        widen: float = 1.0,
-        kept_bytes: int = KEPT_BYTES,
-    ) -> None:
-        people = _as_people(read_split(root, split), Path(root) / "images")
-        super().__init__("mpii", split, people, MPII_SKELETON, size, torch.device(device), widen, kept_bytes)
+    name, skeleton = "mpii", MPII_SKELETON
+
+    def read_people(self) -> People:
+        """The people of the split that have any joint."""
+        return _as_people(read_split(self.root, self.split), self.root / "images")
 
 
 def read_people(root: str | Path) -> People:
@@ -241,7 +231,7 @@ def _read_csv(path: Path) -> Annotations:
 
 
 def _read_mat(path: Path) -> Annotations:
-    release = load_mat(path, "RELEASE")
+    release = read_matlab(path, "RELEASE")["RELEASE"]
     names, people = [], []
     for image, train in zip(np.atleast_1d(release.annolist), np.atleast_1d(release.img_train), strict=True):
         for person in np.atleast_1d(image.annorect) if train else ():

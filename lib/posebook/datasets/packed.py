@@ -21,10 +21,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from posebook.datasets import SPLITS, Dataset, open_dataset
+from posebook.datasets import open_dataset
 from posebook.datasets.labelled import LabelledPhotographs, nearest
 from posebook.datasets.photographs import inside
-from posebook.datasets.sample import Sample, torso_size
+from posebook.sample import SPLITS, Dataset, Sample, torso_size
 from posebook.skeleton import SKELETONS
 
 # How many windows wide the packed crops are: room for rotation, shift and a smaller scale to show what was there.

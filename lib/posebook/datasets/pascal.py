@@ -32,10 +32,10 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from posebook.coordinates import similarity, transform_points
-from posebook.datasets import check_split
+from posebook.datasets.arrays import read_matlab
 from posebook.datasets.labelled import LabelledPeople, LabelledPhotographs, check_labelled, read_png
-from posebook.datasets.photographs import KEPT_BYTES, inside, remainders
-from posebook.datasets.sample import Sample, head_size
+from posebook.datasets.photographs import inside, remainders
+from posebook.sample import Sample, check_split, head_size
 from posebook.skeleton import OCCLUDED, VISIBLE
 from posebook.skeleton import PASCAL as PASCAL_SKELETON
 from posebook.skeleton import PASCAL_PARTS as PARTS
@@ -100,12 +100,7 @@ class PASCAL(LabelledPhotographs):
     from neck to head top and so makes PCKh stricter than elsewhere.
 
     Args:
-        root: folder of the set.
-        split: "train", "validation" or "test".
-        size: side of the images in pixels.
-        device: where batches go.
-        widen: how many windows wide the images are; above 1 they show more around the window.
-        kept_bytes: crops kept in memory take no more than this.
+        root: folder of the set; the rest as in `Photographs`.
         crop: "person" or "photograph".
 
     Raises:
@@ -113,30 +108,29 @@ class PASCAL(LabelledPhotographs):
         ValueError: an unknown crop, a file of joints that cannot be read, or a split without any person.
     """
 
-    def __init__(
-        self,
-        root: str | Path,
-        split: str,
-        size: int = 128,
-        device: torch.device | str = "cpu",
-        widen: float = 1.0,
-        kept_bytes: int = KEPT_BYTES,
-        crop: str = "person",
-    ) -> None:
+    name, skeleton, parts = "pascal", PASCAL_SKELETON, PARTS
+
+    def __init__(self, root: str | Path, split: str, *arguments, crop: str = "person", **options) -> None:
         if crop not in CROPS:
             raise ValueError(f"crop must be one of {', '.join(CROPS)}, not '{crop}'")
         self.crop = crop
-        scenes = read_scenes(root, split)
-        rows, photograph = _rows(scenes, crop)
+        super().__init__(root, split, *arguments, **options)
+
+    def read_people(self) -> LabelledPeople:
+        """The people to find, one per sample."""
+        scenes = read_scenes(self.root, self.split)
+        rows, photograph = _rows(scenes, self.crop)
         self._members, self._there = _members(scenes, rows, photograph)
         self._joints, self._presence = scenes.joints, scenes.presence
         self._heads = head_size(scenes.joints, scenes.presence, PASCAL_SKELETON)
-        people = _as_people(root, scenes, rows, photograph)
-        if crop == "photograph":
+        people = _as_people(self.root, scenes, rows, photograph)
+        if self.crop == "photograph":
             people.centre[:], people.window[:] = torch.nan, torch.nan
-        super().__init__(
-            "pascal", split, people, PASCAL_SKELETON, size, device, widen, kept_bytes, root, PARTS, _read_parts
-        )
+        return people
+
+    def read_map(self, path: Path) -> UInt8[np.ndarray, "h w"]:
+        """A label map."""
+        return _read_parts(path)
 
     def batch(self, indices: Int[Tensor, " b"]) -> Sample:
         """The people (or photographs) with these numbers, cropped; IndexError where there is no such."""
@@ -205,15 +199,13 @@ def _read_all(root: str | Path, names: list[str]) -> Scenes:
 
 def _read_people(path: Path | None) -> Float[np.ndarray, "people 46"]:
     """The people of a photograph, the largest box first: 14 times x, y, v in the file's order, then the box."""
-    from scipy.io import loadmat
-
     if path is None:
         return np.zeros((0, 14 * 3 + 4), np.float32)
     try:
-        found = loadmat(path, variable_names=["joints", "boxes"])
+        found = read_matlab(path, "joints", "boxes", squeeze=False)
         joints, boxes = (found[name].ravel() for name in ("joints", "boxes"))
         people = [np.append(j.reshape(14 * 3), b.reshape(4)) for j, b in zip(joints, boxes, strict=True)]
-    except Exception as error:  # SciPy raises many kinds on files that are not MATLAB's
+    except Exception as error:  # other shapes than these
         raise ValueError(f"{path} does not hold joints (14x3) and boxes of a photograph's people: {error}") from error
     people = np.array(people, np.float32).reshape(-1, 14 * 3 + 4)
     area = (people[:, -2] - people[:, -4]) * (people[:, -1] - people[:, -3])

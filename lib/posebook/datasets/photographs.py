@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import warnings
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import InitVar, dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from posebook.coordinates import similarity, transform_points
-from posebook.datasets.sample import Sample, torso_size
+from posebook.sample import Sample, check_split, torso_size
 from posebook.skeleton import Skeleton
 
 # The smallest window around a person, in pixels: a single annotated joint has a box without extent.
@@ -68,40 +69,55 @@ def box_around(
     return (low + high) / 2, context * (high - low).amax(-1)
 
 
-@dataclass
-class Photographs:
-    """A dataset of crops around people, with their labels moved along; the readers of real sets are made of it.
+class Photographs(ABC):
+    """A dataset of crops around people, with their labels moved along. A reader of a real set says who they are.
 
     A photograph that cannot be read never stops a run and never yields a wrong label: its crop is plain grey, all its
     joints are absent, its sizes are NaN, and the first such photograph warns. `broken` holds what was met so far.
     Crops stay in memory once they are read, as far as there is room: a second epoch then opens no file.
 
     Args:
-        name: what the set is called.
-        split: the part of it that these people are.
-        people: who is in the photographs.
-        skeleton: the order of their joints.
-        size: side of the crops in pixels.
+        root: the set's folder.
+        split: "train", "validation" or "test".
+        size: side of the images in pixels.
         device: where batches go.
-        widen: how many windows wide the crop is; above 1 it shows more around the person.
+        widen: how many windows wide the images are; above 1 they show more around the person.
         kept_bytes: crops kept in memory take no more than this; 0 keeps none.
+
+    Raises:
+        FileNotFoundError: no labels for the split, or none of the photographs.
+        ValueError: labels that cannot be read.
     """
 
     name: str
-    split: str
-    people: People
     skeleton: Skeleton
-    size: int
-    device: torch.device
-    widen: float = 1.0
-    kept_bytes: InitVar[int] = KEPT_BYTES
-    broken: dict[Path, str] = field(default_factory=dict)
-    _kept: dict[int, tuple[np.ndarray, tuple[int, int]]] = field(default_factory=dict, repr=False)
 
-    def __post_init__(self, kept_bytes: int) -> None:
-        self._room = kept_bytes
-        if self.size < 1 or not self.widen > 0:
-            raise ValueError(f"size must be 1 or more and widen above 0, not {self.size} and {self.widen}")
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        size: int = 128,
+        device: torch.device | str = "cpu",
+        widen: float = 1.0,
+        kept_bytes: int = KEPT_BYTES,
+    ) -> None:
+        check_split(split)
+        if size < 1 or not widen > 0:
+            raise ValueError(f"size must be 1 or more and widen above 0, not {size} and {widen}")
+        self.root, self.split, self.size, self.widen = Path(root), split, size, widen
+        self.device, self._room = torch.device(device), kept_bytes
+        self.broken: dict[Path, str] = {}
+        self._kept: dict[int, tuple[np.ndarray, tuple[int, int]]] = {}
+        self._warned = False
+        self.people = self.read_people()
+        self._look_for_files()
+
+    @abstractmethod
+    def read_people(self) -> People:
+        """The people of the split."""
+
+    def _look_for_files(self) -> None:
+        """FileNotFoundError where none of the photographs is there; a warning where some are not."""
         missing = missing_files(self.people.paths)
         if not missing:
             return
@@ -111,7 +127,7 @@ class Photographs:
                 f"{self.name}: none of its {len(missing):,} photographs is in {folder}: put the set's images there"
             )
         self.broken.update({path: "missing" for path in missing})
-        self._warn(missing[0], f"{len(missing):,} photographs are missing, the first is {missing[0]}")
+        self._warn(f"{len(missing):,} photographs are missing, the first is {missing[0]}")
 
     @property
     def length(self) -> int:
@@ -171,19 +187,18 @@ class Photographs:
         return np.full((self.size, self.size, 3), GREY, np.uint8), (0, 0)
 
     def _report(self, people: People, readable: Tensor) -> None:
-        if readable.all():
-            return
-        path = people.paths[int((~readable).nonzero()[0])]
-        self._warn(path, f"{path} cannot be read ({self.broken[path]})")
+        if not readable.all():
+            path = people.paths[int((~readable).nonzero()[0])]
+            self._warn(f"{path} cannot be read ({self.broken[path]})")
 
-    def _warn(self, path: Path, what: str) -> None:
+    def _warn(self, what: str) -> None:
         """Say once what is broken."""
-        if getattr(self, "_warned", False):
+        if self._warned:
             return
         self._warned = True
         warnings.warn(
             f"{self.name}: {what}; such photographs stand as grey images without joints: "
-            f"`posebook data check {self.name} {path.parent.parent}` counts them",
+            f"`posebook data check {self.name} {self.root}` counts them",
             stacklevel=4,
         )
 
@@ -277,22 +292,3 @@ def _extent(path: Path) -> tuple[int, int] | str:
         return extent
     except Exception as error:
         return str(error)
-
-
-def load_mat(path: Path, variable: str):
-    """A variable of a MATLAB file, its structures as objects and lone values unwrapped.
-
-    Raises:
-        FileNotFoundError, ValueError: no such file; a file or a variable that cannot be read.
-    """
-    from scipy.io import loadmat
-
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist: root is the folder that holds {path.name} and images/")
-    try:
-        content = loadmat(path, struct_as_record=False, squeeze_me=True, variable_names=[variable])
-    except Exception as error:  # SciPy raises many kinds on files that are not MATLAB's
-        raise ValueError(f"{path} is not a MATLAB file that can be read ({error}): get the set again") from error
-    if variable not in content:
-        raise ValueError(f"{path} holds no '{variable}': it is not the label file it should be")
-    return content[variable]

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
+from posebook.compute.precision import in_float32
 from posebook.coordinates import pixel_centres
-from posebook.precision import in_float32
 
 RAMPS = ("centres", "paper", "official")
 

@@ -1,0 +1,190 @@
+"""Poses in the annotation file of any set, and which of their joints belong together (`posebook groups`).
+
+report = group_report(["train_joints.csv", "test_joints.csv"], window=2)
+print(render(report))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from posebook.datasets import lip
+from posebook.datasets.arrays import matlab_names
+from posebook.datasets.lsp import read_joints, read_labels
+from posebook.datasets.mpii import CONTEXT, HEIGHT, SHIFT, read_annotations
+from posebook.datasets.photographs import box_around
+from posebook.grouping.information import JointHistogram
+from posebook.grouping.spectral import named_groups, spectral_groups
+from posebook.sample import head_size, torso_size
+from posebook.skeleton import FLIC, LSP, MPII, Skeleton
+
+# What poses can be scaled by, each with the side of the lattice in that unit where none is asked for.
+NORMALISATIONS = {"box": 2.5, "annotated": 1.5, "torso": 6.0, "head": 10.0}
+
+
+@dataclass
+class Poses:
+    """People of one file, in pixels of their photographs.
+
+    Attributes:
+        skeleton: the order of the joints.
+        joints: (x, y); meaningless where `presence` is 0.
+        presence: 0 absent, 1 occluded, 2 visible.
+        centre, window: middle and side of the square that the set's own annotations put around each person; None
+            where the file has no such thing.
+    """
+
+    skeleton: Skeleton
+    joints: Float[Tensor, "n j 2"]
+    presence: UInt8[Tensor, "n j"]
+    centre: Float[Tensor, "n 2"] | None = None
+    window: Float[Tensor, " n"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.joints)
+
+    def frame(self, normalise: str = "box") -> tuple[Float[Tensor, "n 2"], Float[Tensor, " n"]]:
+        """Centre and unit of length of each pose, as `JointHistogram.add` takes them; NaN where they are not known.
+
+        Args:
+            normalise: "box": centre and longer side of the box around the present joints; "annotated": the window
+                that the set's own centre and scale give, for MPII the usual 1.25 x 200 px x scale, 15 px x scale
+                below the centre; "torso" or "head": the box's centre, and the distance of the skeleton's two torso or
+                head joints.
+
+        Raises:
+            ValueError: another word; poses without what it asks for.
+        """
+        if normalise not in NORMALISATIONS:
+            raise ValueError(f"poses are not normalised by '{normalise}'; choose one of {', '.join(NORMALISATIONS)}")
+        if normalise == "annotated":
+            if self.centre is None or self.window is None:
+                raise ValueError("it has no centre and scale of each person: normalise by box, torso or head instead")
+            return self.centre, self.window
+        centre, side = box_around(self.joints, self.presence, 1.0)
+        if normalise == "box":
+            return centre, side.clamp_min(torch.finfo(side.dtype).tiny)
+        if normalise == "head" and self.skeleton.head is None:
+            raise ValueError("it has no two head joints: normalise by box or torso instead")
+        size = torso_size if normalise == "torso" else head_size
+        length = size(self.joints, self.presence, self.skeleton)
+        return centre, torch.where(length > 0, length, torch.nan)
+
+
+def read_poses(path: str | Path) -> Poses:
+    """People in MPII's `.mat`, MPII's or FLIC's `.h5`, MPII's `.csv`, LSP's or LSPET's `joints.mat`, or LIP's `.csv`.
+
+    The kinds are told apart by what is in the file.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file; another kind of file, or one that cannot be read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    if path.suffix not in (".mat", ".h5", ".csv"):
+        raise ValueError(f"{path}: poses are read from .mat, .h5 and .csv files")
+    if path.suffix == ".mat" and "joints" in matlab_names(path):
+        _, third = read_joints(path)
+        # Most joints are annotated in LSPET (1) and few are occluded in LSP (1).
+        return Poses(LSP, *read_labels(path, "lspet" if third.gt(0).float().mean() > 0.5 else "lsp"))
+    if path.suffix == ".csv" and _fields(path) == 1 + 3 * len(MPII):
+        _, joints, presence = lip.read_annotations(path)
+        return Poses(MPII, joints, presence)
+    people = read_annotations(path)
+    if path.suffix == ".csv":
+        return Poses(people.skeleton, people.joints, people.presence)
+    if people.skeleton is FLIC:  # its files have no shift and no enlargement
+        return Poses(FLIC, people.joints, people.presence, people.centre, HEIGHT * people.scale)
+    down = torch.stack([torch.zeros_like(people.scale), SHIFT * people.scale], -1)
+    return Poses(MPII, people.joints, people.presence, people.centre + down, CONTEXT * HEIGHT * people.scale)
+
+
+def _fields(path: Path) -> int:
+    """How many fields the first line of a .csv has."""
+    with path.open(errors="replace") as file:
+        return file.readline().count(",") + 1
+
+
+def group_report(
+    paths: Sequence[str | Path],
+    window: int | float | None = None,
+    normalise: str = "box",
+    groups: int = 5,
+    lattice: int = 16,
+    corrected: bool = False,
+) -> dict:
+    """Everything `posebook groups` prints, as a dictionary that JSON can hold.
+
+    Args:
+        paths: files that `read_poses` reads, all of one skeleton. Who is in several of them counts several times.
+        window: side of the lattice in the unit that `normalise` says; None: as in `NORMALISATIONS`.
+        normalise: as `Poses.frame` takes it.
+        groups, lattice, corrected: as `spectral_groups` and `JointHistogram` take them.
+
+    Raises:
+        FileNotFoundError, ValueError: a file that cannot be read or lacks what `normalise` asks for; files of several
+            skeletons; nobody with any joint; a parameter out of its range.
+    """
+    histogram, skeleton = None, None
+    for path in paths:
+        poses = read_poses(path)
+        if skeleton not in (None, poses.skeleton):
+            raise ValueError(
+                f"{path} has the joints of {poses.skeleton.name}, and {paths[0]} those of {skeleton.name}: "
+                "give files of one skeleton"
+            )
+        skeleton = poses.skeleton
+        try:
+            centre, unit = poses.frame(normalise)
+        except ValueError as error:
+            raise ValueError(f"{path} cannot be normalised so: {error}") from error
+        if histogram is None:
+            window = NORMALISATIONS[normalise] if window is None else window
+            histogram = JointHistogram(len(skeleton), window, lattice)
+        histogram.add(poses.joints, poses.presence, centre, unit)
+    if histogram is None or histogram.poses == 0:
+        raise ValueError(f"nobody in {', '.join(map(str, paths)) or 'no files'} has a pose that can be counted")
+    matrix = histogram.matrix(corrected)
+    return {
+        "groups": named_groups(spectral_groups(matrix, groups), skeleton),
+        "poses": histogram.poses,
+        "window": histogram.window,
+        "normalise": normalise,
+        "lattice": lattice,
+        "corrected": corrected,
+        "skeleton": skeleton.name,
+        "joints": list(skeleton.joints),
+        "matrix": matrix.tolist(),
+    }
+
+
+def render(report: dict, strongest: int = 12) -> str:
+    """The report as text: the groups, and the pairs of joints that tell most about each other."""
+    units = {"box": "longer sides of the pose", "annotated": "windows of the annotations"}
+    unit = units.get(report["normalise"], f"{report['normalise']} lengths")
+    names, matrix = report["joints"], torch.tensor(report["matrix"])
+    group = {name: number for number, members in enumerate(report["groups"], 1) for name in members}
+    first, second = torch.triu_indices(len(names), len(names), 1)
+    order = matrix[first, second].argsort(descending=True)[:strongest]
+    pairs = [(names[a], names[b], float(matrix[a, b])) for a, b in zip(first[order], second[order], strict=True)]
+    lines = [
+        f"{report['poses']:,} poses of {report['skeleton']}, {report['lattice']}x{report['lattice']} cells over "
+        f"{report['window']:g} {unit}" + (", chance taken off" if report["corrected"] else ""),
+        "",
+        *(f"group {number}: {', '.join(members)}" for number, members in enumerate(report["groups"], 1)),
+        "",
+        f"{'strongest pairs':<27} nats  group",
+    ]
+    lines += [f"{a:<13} {b:<13} {nats:.3f}  {_where(group[a], group[b])}" for a, b, nats in pairs]
+    return "\n".join(lines)
+
+
+def _where(one: int, other: int) -> str:
+    return str(one) if one == other else f"{one} and {other}"

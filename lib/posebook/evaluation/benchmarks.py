@@ -1,0 +1,166 @@
+"""Scoring prediction files: the benchmarks' tables, and the files they are made from.
+
+truth = read_truth("valid.h5", "mpii")
+predicted = read_predictions("preds.h5", *truth.presence.shape, truth.names)
+print(render(report(predicted, truth, "mpii")))
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from jaxtyping import Float
+from torch import Tensor
+
+from posebook.evaluation.metrics import Score, Truth, auc, pck, pckh, pcp, thresholds
+from posebook.sample import Sample, head_size
+from posebook.skeleton import FLIC, HARD_JOINTS, LSP, MPII, PASCAL, Skeleton
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What a benchmark measures and which columns its table has.
+
+    Attributes:
+        title: its name in print.
+        skeleton: the order of its joints.
+        measure: "PCKh" or "PCK".
+        threshold: the one its table is for, in head or torso sizes; AUC goes from 0 to it.
+        columns: names in the table, each the plain mean of its joints.
+        pooled: further columns, in which every answer counts the same.
+        head_from_joints: head size is the distance of the two head joints, whatever else the labels say.
+    """
+
+    title: str
+    skeleton: Skeleton
+    measure: str
+    threshold: float
+    columns: dict[str, tuple[str, ...]]
+    pooled: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    head_from_joints: bool = False
+
+    def score(
+        self,
+        predicted: Float[Tensor, "b j 2"],
+        truth: Sample | Truth,
+        threshold: float | Float[Tensor, " t"] | None = None,
+        **options,
+    ) -> Score:
+        """PCKh or PCK by the benchmark's rules; `threshold` None is its own, options as in `metrics.pckh`."""
+        size = truth.head_size
+        if self.head_from_joints:
+            size = head_size(truth.joints, truth.presence, self.skeleton)
+        labels = Truth(truth.joints, truth.presence, size, truth.torso_size)
+        measure = pckh if self.measure == "PCKh" else pck
+        threshold = self.threshold if threshold is None else threshold
+        return measure(predicted, labels, threshold, skeleton=self.skeleton, **options)
+
+    def table(self, score: Score) -> dict[str, float]:
+        """The row that papers print, in percent; the last column is the benchmark's own mean."""
+        means = {name: score.average(joints) for name, joints in self.columns.items()}
+        means |= {name: score.pooled(joints) for name, joints in self.pooled.items()}
+        return {name: 100 * float(value) for name, value in (means | {"Mean": score.benchmark_mean}).items()}
+
+
+def _both(name: str) -> tuple[str, str]:
+    return f"r_{name}", f"l_{name}"
+
+
+_BODY = {name: _both(name.lower()) for name in ("Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle")}
+
+_HEAD = {"Head": ("upper_neck", "head_top")}
+
+BENCHMARKS = {
+    # The head is the mean of upper neck and head top, as on MPII's own server; some papers print the head top alone.
+    "mpii": Benchmark("MPII", MPII, "PCKh", 0.5, _HEAD | _BODY),
+    # An image without a head has no head size and is left out.
+    "lip": Benchmark("LIP", MPII, "PCKh", 0.5, _HEAD | _BODY, {"U.Body": MPII.joints[8:16]}, head_from_joints=True),
+    "lsp": Benchmark("LSP", LSP, "PCK", 0.2, {"Head": ("neck", "head_top")} | _BODY),
+    "flic": Benchmark("FLIC", FLIC, "PCK", 0.2, {name: _BODY[name] for name in ("Elbow", "Wrist")}),
+    # Of the person in the middle of a crop; the papers' own measure is mAP over whole photographs.
+    "pascal": Benchmark("PASCAL-Person-Part", PASCAL, "PCKh", 0.5, {"Head": ("neck", "forehead")} | _BODY),
+}
+
+# The columns of PCP's table, in the order in which papers print them.
+PCP_COLUMNS = {
+    "Torso": ("torso",),
+    "Upper leg": _both("upper_leg"),
+    "Lower leg": _both("lower_leg"),
+    "Upper arm": _both("upper_arm"),
+    "Forearm": _both("forearm"),
+    "Head": ("head",),
+}
+
+
+def report(predicted: Float[Tensor, "b j 2"], truth: Sample | Truth, name: str, centric: str = "person") -> dict:
+    """Everything `posebook score` prints, in percent, as a dictionary that JSON can hold (None: nothing counted)."""
+    benchmark = BENCHMARKS[name]
+    scores = {
+        among: benchmark.score(predicted, truth, among=among, centric=centric)
+        for among in ("all", "visible", "occluded")
+    }
+    curve = benchmark.score(predicted, truth, thresholds(benchmark.threshold), centric=centric)
+    by_joint, total = auc(curve)
+    hard = tuple(joint for joint in HARD_JOINTS if joint in benchmark.skeleton.joints)
+    joints = {
+        joint: {among: _percent(score.fractions[j]) for among, score in scores.items()}
+        | {"auc": _percent(by_joint[j]), "counted": int(scores["all"].counted[j])}
+        for j, joint in enumerate(benchmark.skeleton.joints)
+    }
+    means = {
+        "all joints": {among: _percent(score.mean) for among, score in scores.items()},
+        "hard joints": {among: _percent(score.average(hard)) for among, score in scores.items()},
+    }
+    result = {
+        "dataset": benchmark.title,
+        "measure": f"{benchmark.measure}@{benchmark.threshold:g}",
+        "centric": centric,
+        "people": len(predicted),
+        "table": {k: _percent(v / 100) for k, v in benchmark.table(scores["all"]).items()} | {"AUC": _percent(total)},
+        "joints": joints,
+        "means": means,
+        "hard_joints": list(hard),
+    }
+    if benchmark.skeleton is LSP:
+        parts = pcp(predicted, truth, centric=centric, skeleton=LSP)
+        result["pcp"] = {column: _percent(parts.average(limbs)) for column, limbs in PCP_COLUMNS.items()}
+        result["pcp"]["Mean"] = _percent(parts.benchmark_mean)
+    return result
+
+
+def _percent(fraction: float | Tensor) -> float | None:
+    value = 100 * float(fraction)
+    return None if math.isnan(value) else value
+
+
+def render(result: dict) -> str:
+    """A report as the tables that papers print, and below them joint by joint."""
+    title = f"{result['dataset']}, {result['measure']}, {result['people']:,} people, {result['centric']}-centric, in %"
+    blocks = [title, _row(result["table"])]
+    if "pcp" in result:
+        blocks += ["Strict PCP, in %", _row(result["pcp"])]
+    names = {
+        "all joints": f"mean of all {len(result['joints'])}",
+        "hard joints": f"mean of {len(result['hard_joints'])} hard",
+    }
+    rows = [["joint", "all", "visible", "occluded", "AUC", "counted"]]
+    for name, row in result["joints"].items():
+        rows.append([name, *(_cell(row[key]) for key in ("all", "visible", "occluded", "auc")), f"{row['counted']:,}"])
+    for name, row in result["means"].items():
+        rows.append([names[name], *map(_cell, row.values()), "", ""])
+    width = max(len(row[0]) for row in rows)
+    lines = (f"{row[0]:<{width}}" + "".join(f"{cell:>10}" for cell in row[1:]) for row in rows)
+    blocks.append("\n".join(line.rstrip() for line in lines))
+    return "\n\n".join(blocks)
+
+
+def _row(values: dict[str, float | None]) -> str:
+    """Column names over their values."""
+    widths = [max(len(name), 6) + 2 for name in values]
+    lines = values, map(_cell, values.values())
+    return "\n".join("".join(f"{cell:>{w}}" for cell, w in zip(line, widths, strict=True)) for line in lines)
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

@@ -1,0 +1,373 @@
+"""Trained networks at work: batches, whole datasets, photographs; with flip and a scale pyramid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+
+from posebook.compute.precision import autocast, channels_last
+from posebook.compute.processes import processes, sum_over_processes
+from posebook.coordinates import HeatmapCodec, invert, similarity, transform_points, warp
+from posebook.evaluation.metrics import AMONG, Truth, confusion, pckh
+from posebook.sample import Dataset
+from posebook.skeleton import Skeleton
+
+if TYPE_CHECKING:
+    from posebook.evaluation.average_precision import Detections
+
+# x, y, width and height in a photograph's pixels.
+Box = tuple[float, float, float, float]
+
+# A magnification, and whether the image is mirrored.
+View = tuple[float, bool]
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module,
+    images: Float[Tensor, "n 3 s s"],
+    mirror: Sequence[int] | None = None,
+    flip: bool = True,
+    scales: Iterable[int | float] = (1.0,),
+    batch_size: int = 64,
+    bf16: bool | None = None,
+) -> tuple[Float[Tensor, "n j 2"], Float[Tensor, "n j"]]:
+    """Joints, averaged over mirror images and scales.
+
+    A network that has `maps(outputs)`, heat maps (b, j, h, w), has them averaged and then decoded by its `codec`; any
+    other has its decoded joints averaged, weighted by confidence.
+
+    Args:
+        images: square, on the network's device; of the network's size.
+        mirror: `skeleton.mirror`, which a flip needs.
+        flip: look at the mirror image too (Newell et al., ECCV 2016, Sec. 4).
+        scales: the image is also looked at magnified about its middle by each of these factors. Below 1 it is bordered
+            by black, above 1 its edges are out of sight there and have no say.
+        batch_size: images at a time.
+        bf16: as in `precision.use_bf16`.
+
+    Returns:
+        Joints (x, y) in image pixels, and a confidence each.
+
+    Raises:
+        ValueError: a flip without mirror, no scales or one that is not above 0, images of another size.
+    """
+    scales = [float(scale) for scale in scales]
+    if flip and mirror is None:
+        raise ValueError("to look at mirror images, give mirror=skeleton.mirror of the joints' order; or flip=False")
+    if not scales or min(scales) <= 0:
+        raise ValueError(f"scales are {scales}; give one or more numbers above 0")
+    size = model.settings["size"]
+    if images.shape[-2:] != (size, size):
+        height, width = images.shape[-2:]
+        raise ValueError(f"images are {height} x {width}, the network takes {size} x {size}; resize them first")
+    views = [(scale, mirrored) for scale in scales for mirrored in ((False, True) if flip else (False,))]
+    average = _average_maps if hasattr(model, "maps") else _average_joints
+    was_training = model.training
+    model.eval()
+    try:
+        found = [average(model, chunk, views, mirror, bf16) for chunk in images.split(batch_size)]
+    finally:
+        model.train(was_training)
+    joints, confidence = zip(*found, strict=True)
+    return torch.cat(joints), torch.cat(confidence)
+
+
+def _average_maps(
+    model: nn.Module, images: Tensor, views: list[View], mirror: Sequence[int] | None, bf16: bool | None
+) -> tuple[Tensor, Tensor]:
+    """Maps of every view brought back to the image and averaged, each cell over the views that show it."""
+    total = seen = 0.0
+    for scale, mirrored in views:
+        maps = model.maps(_look(model, images, scale, mirrored, bf16)).float()  # (b, j, h, w)
+        if mirrored:
+            maps = maps.flip(-1)[:, mirror]
+        shown = torch.ones_like(maps[:1, :1])
+        if scale != 1:
+            back = invert(_magnify(maps, scale))
+            # Beyond its border a view has no opinion: neither in the sum of the maps nor in the count.
+            maps, shown = warp(maps, back, maps.shape[-1]), warp(shown, back[:1], maps.shape[-1])
+        total, seen = total + maps, seen + shown
+    average = total / seen.clamp_min(1e-3)
+    codec = getattr(model, "codec", None)
+    if codec is None:
+        codec = HeatmapCodec(images.shape[-1], images.shape[-1] // average.shape[-1])
+    return codec.decode(average)
+
+
+def _average_joints(
+    model: nn.Module, images: Tensor, views: list[View], mirror: Sequence[int] | None, bf16: bool | None
+) -> tuple[Tensor, Tensor]:
+    """Joints of every view brought back to the image, averaged by confidence."""
+    all_joints, all_confidence = [], []
+    for scale, mirrored in views:
+        joints, confidence = model.decode(_look(model, images, scale, mirrored, bf16))
+        if mirrored:
+            joints = torch.stack([images.shape[-1] - joints[..., 0], joints[..., 1]], -1)[:, mirror]
+            confidence = confidence[:, mirror]
+        if scale != 1:
+            joints = transform_points(joints.float(), invert(_magnify(images, scale)))
+        all_joints.append(joints.float())
+        all_confidence.append(confidence.float())
+    joints, confidence = torch.stack(all_joints), torch.stack(all_confidence)  # (v, b, j, 2), (v, b, j)
+    weight = confidence.clamp_min(1e-6)[..., None]
+    return (weight * joints).sum(0) / weight.sum(0), confidence.mean(0)
+
+
+def _look(model: nn.Module, images: Tensor, scale: float, mirrored: bool, bf16: bool | None):
+    """What the network makes of one view of the images."""
+    view = images if scale == 1 else warp(images, _magnify(images, scale), images.shape[-1])
+    view = view.flip(-1) if mirrored else view
+    with autocast(images.device, bf16):
+        return model(channels_last(view))
+
+
+def _magnify(images: Tensor, scale: float) -> Float[Tensor, "b 2 3"]:
+    """The map from an image, or a map over it, to the same magnified about its middle."""
+    side = images.shape[-1]
+    centre = images.new_full((len(images), 2), side / 2)
+    return similarity(centre, images.new_full((len(images),), side / scale), side)
+
+
+def evaluate(
+    model: nn.Module,
+    dataset: Dataset,
+    count: int | None = None,
+    batch_size: int = 32,
+    flip: bool = False,
+    scales: Iterable[int | float] = (1.0,),
+    bf16: bool | None = None,
+    progress: bool = False,
+) -> tuple[Float[Tensor, "n j 2"], Float[Tensor, "n j"], Truth]:
+    """Predictions for a dataset, and its labels, on the CPU: what `metrics` and `benchmarks.report` take.
+
+    Several processes share the work, and each gets all of it. Joints that a crop does not show are absent from its
+    labels: the readers' `outside` says how many of a real set's never count.
+
+    Args:
+        count: this many people spread evenly over the set (the first ones of an endless set); None takes all.
+        flip, scales, bf16: as in `predict`.
+
+    Raises:
+        ValueError: an endless set without a count; a set that was opened wide.
+    """
+    from tqdm.auto import tqdm
+
+    numbers = _spread(dataset, count)
+    people = len(numbers)
+    rank, world = processes()
+    joints = len(dataset.skeleton)
+    device = torch.device(dataset.device)
+    # One row a person: x and y predicted, confidence, x and y true, presence; then head and torso size.
+    table = torch.zeros(people, 6 * joints + 2, device=device)
+    for places in tqdm(torch.arange(people).split(batch_size)[rank::world], "evaluating", disable=not progress):
+        sample = dataset.batch(numbers[places])
+        found, confidence = predict(
+            model, sample.images, dataset.skeleton.mirror, flip, scales, batch_size=batch_size, bf16=bf16
+        )
+        columns = [found.flatten(1), confidence, sample.joints.flatten(1), sample.presence.float()]
+        sizes = torch.stack([sample.head_size, sample.torso_size], 1)
+        table[places] = torch.cat([*columns, sizes], 1)
+    table = sum_over_processes(table).cpu()
+    found, confidence, true, presence, sizes = table.split([2 * joints, joints, 2 * joints, joints, 2], 1)
+    truth = Truth(true.reshape(-1, joints, 2), presence.to(torch.uint8), sizes[:, 0], sizes[:, 1])
+    return found.reshape(-1, joints, 2), confidence, truth
+
+
+def _spread(dataset: Dataset, count: int | None) -> Int[Tensor, " n"]:
+    """The numbers of so many people of a set, spread evenly; errors as `evaluate` says."""
+    if dataset.widen != 1:
+        raise ValueError(
+            f"{dataset.name}/{dataset.split} shows people smaller than networks learn them; open it with widen=1.0"
+        )
+    if dataset.length is None and count is None:
+        raise ValueError(f"{dataset.name}/{dataset.split} has no end: say how many to evaluate")
+    people = dataset.length if count is None else count if dataset.length is None else min(count, dataset.length)
+    numbers = torch.arange(people)
+    return numbers if dataset.length is None else numbers * dataset.length // max(people, 1)
+
+
+@torch.no_grad()
+def parse(
+    model: nn.Module, dataset: Dataset, count: int | None = None, batch_size: int = 32, bf16: bool | None = None
+) -> Int[Tensor, "parts parts"]:
+    """How many pixels of each part (row) a network gives each label (column): what `metrics.parsing_score` takes.
+
+    Args:
+        model: one with `labels(outputs)`, part labels (b, s, s), and the setting `parts`.
+        count: as in `evaluate`.
+
+    Raises:
+        ValueError: the set has no part labels, or as `evaluate` and the network's `labels` do.
+    """
+    parts = model.settings["parts"]
+    rank, world = processes()
+    matrix = torch.zeros(parts, parts, dtype=torch.float64, device=torch.device(dataset.device))
+    was_training = model.training
+    model.eval()
+    try:
+        for numbers in _spread(dataset, count).split(batch_size)[rank::world]:
+            sample = dataset.batch(numbers)
+            if sample.parsing is None:
+                raise ValueError(f"{dataset.name}/{dataset.split} has no part labels: take a set that has, or figures")
+            labels = model.labels(_look(model, sample.images, 1.0, False, bf16))
+            matrix += confusion(labels, sample.parsing, parts).sum(0)
+    finally:
+        model.train(was_training)
+    return sum_over_processes(matrix).long().cpu()
+
+
+@torch.no_grad()
+def evaluate_people(
+    model: nn.Module, dataset: Dataset, count: int | None = None, batch_size: int = 32, bf16: bool | None = None
+) -> Detections:
+    """What a network finds in scenes of several people, judged: its `mean` is the mAP. One scale, no flip.
+
+    Departs: the paper tests on six scales with flip (Sec. 4.1), scenes of several people among the rest. Offsets of a
+    mirror image point the other way, and those of another scale are of another length: `predict` averages heat maps.
+
+    Args:
+        model: one with `find(outputs)`, the people of each image.
+        dataset: with everyone's labels.
+        count: as in `evaluate`.
+
+    Raises:
+        ValueError: as `evaluate`, `average_precision` and the network's `find` do.
+    """
+    from posebook.evaluation.average_precision import average_precision
+
+    was_training = model.training
+    model.eval()
+    try:
+        found = None
+        for numbers in _spread(dataset, count).split(batch_size):
+            sample = dataset.batch(numbers)
+            people = model.find(_look(model, sample.images, 1.0, False, bf16))
+            # People are put together on the CPU.
+            judged = average_precision(people, sample.to("cpu"), dataset.skeleton)
+            found = judged if found is None else found + judged
+    finally:
+        model.train(was_training)
+    return found
+
+
+def occlusion_curve(
+    model: nn.Module,
+    shares: Sequence[int | float] = (0, 0.1, 0.2, 0.3, 0.4, 0.5),
+    people: int = 1000,
+    split: str = "test",
+    seed: int = 0,
+    batch_size: int = 32,
+    bf16: bool | None = None,
+    progress: bool = False,
+    difficulty: str = "life",
+) -> dict[str, list[float | None]]:
+    """A network's accuracy on figures of which more and more is hidden; the same people at every share. No flip.
+
+    Figures at the network's size, on its device: `Figures(..., occluded=share)`, whose module says what to be careful
+    with.
+
+    Args:
+        shares: of the joints in the image, to be occluded; each 0 to 0.5.
+        people: spread evenly over the split.
+        seed, difficulty: of the figures.
+
+    Returns:
+        Lists as long as `shares`: "share" that was asked for, "occluded_share" that there is; and PCKh@0.5, the mean
+        over joints, of "all", "visible" and "occluded" joints: None where less than 1 in 100 joints is such.
+
+    Raises:
+        ValueError: a share that is not within 0 to 0.5.
+    """
+    from posebook.figures.dataset import Figures
+
+    device = next(model.parameters()).device
+    sets = [Figures(split, model.settings["size"], device, seed, difficulty, occluded=share) for share in shares]
+    curve = {name: [] for name in ("share", "occluded_share", *AMONG)}
+    for share, dataset in zip(shares, sets, strict=True):
+        found, _, truth = evaluate(model, dataset, people, batch_size, bf16=bf16, progress=progress)
+        scores = {among: pckh(found, truth, among=among) for among in AMONG}
+        counted = {
+            among: int(score.counted.sum()) / int(scores["all"].counted.sum()) for among, score in scores.items()
+        }
+        curve["share"].append(float(share))
+        curve["occluded_share"].append(counted["occluded"])
+        for among, score in scores.items():
+            curve[among].append(float(score.mean) if counted[among] >= 0.01 else None)
+    return curve
+
+
+def mean_pose(dataset: Dataset, count: int = 1000, batch_size: int = 100) -> Float[Tensor, "j 2"]:
+    """Each joint's mean place over this many people spread evenly over a set (the first ones of an endless set)."""
+    people = count if dataset.length is None else min(count, dataset.length)
+    numbers = torch.arange(people)
+    if dataset.length is not None:
+        numbers = numbers * dataset.length // people
+    batches = [dataset.batch(some) for some in numbers.split(batch_size)]
+    joints = torch.cat([batch.joints for batch in batches])
+    there = torch.cat([batch.presence for batch in batches])[..., None] > 0
+    return torch.where(there, joints, torch.nan).nanmean(0)
+
+
+def read_photograph(path: str | Path) -> UInt8[np.ndarray, "h w 3"]:
+    """A photograph's pixels, upright.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not an image, or broken.
+    """
+    from PIL import Image, ImageOps
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no photograph at {path}")
+    try:
+        with Image.open(path) as image:
+            # Telephones store how the picture was held; Pillow leaves it to the reader to turn it.
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except Exception as error:  # Pillow raises many kinds on broken files
+        raise ValueError(f"{path} cannot be read as an image ({error}); is it whole?") from error
+
+
+def square(
+    photograph: UInt8[np.ndarray, "h w 3"], size: int, box: Box | None = None, margin: float = 1.25
+) -> tuple[Float[Tensor, "1 3 size size"], Float[Tensor, "1 2 3"]]:
+    """The square of a photograph that a network takes, and the map from the photograph's pixels to the square's.
+
+    Args:
+        box: x, y, width and height of the person in the photograph's pixels; the square is `margin` times the longer
+            side about the middle. None takes the whole photograph. Beyond its edges all is black.
+
+    Raises:
+        ValueError: the box is empty or beside the photograph.
+    """
+    from PIL import Image
+
+    height, width = photograph.shape[:2]
+    x, y, w, h = box or (0, 0, width, height)
+    if w <= 0 or h <= 0 or x >= width or y >= height or x + w <= 0 or y + h <= 0:
+        raise ValueError(f"box {x:g},{y:g},{w:g},{h:g} holds nothing of the photograph of {width} x {height} pixels")
+    window = max(1, round(max(w, h) * (margin if box else 1)))
+    left, top = round(x + w / 2 - window / 2), round(y + h / 2 - window / 2)
+    # Pillow's crop fills with black beyond the edges, and its resize averages where it shrinks.
+    crop = Image.fromarray(photograph).crop((left, top, left + window, top + window))
+    crop = crop.resize((size, size), Image.Resampling.BILINEAR)
+    pixels = torch.from_numpy(np.array(crop, np.float32) / 255).permute(2, 0, 1)[None].contiguous()
+    centre = torch.tensor([[left + window / 2, top + window / 2]])
+    return pixels, similarity(centre, torch.tensor([float(window)]), size)
+
+
+def predict_photograph(
+    model: nn.Module, photograph: UInt8[np.ndarray, "h w 3"], skeleton: Skeleton, box: Box | None = None, **options
+) -> tuple[Float[Tensor, "j 2"], Float[Tensor, " j"]]:
+    """Joints of one person in the photograph's own pixels, and their confidence; options as in `predict`."""
+    image, affine = square(photograph, model.settings["size"], box)
+    device = next(model.parameters()).device
+    joints, confidence = predict(model, image.to(device), skeleton.mirror, **options)
+    return transform_points(joints.cpu(), invert(affine))[0], confidence[0].cpu()

@@ -1,0 +1,1 @@
+"""Which joints belong together: mutual information of their locations, and groups by spectral clustering."""

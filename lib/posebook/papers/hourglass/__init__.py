@@ -1,0 +1,1 @@
+"""The stacked hourglass that four of the five papers start from."""

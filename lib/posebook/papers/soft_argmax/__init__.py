@@ -1,0 +1,1 @@
+"""Luvizon, Tabia, Picard: *Human Pose Regression by Combining Indirect Part Detection and Contextual Information*."""

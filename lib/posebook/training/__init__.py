@@ -1,0 +1,1 @@
+"""Training: the loop, recipes and profiles, runs and their checkpoints, augmentation, schedules."""
