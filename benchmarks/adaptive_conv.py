@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from timing import medians
 from torch import Tensor
 
 from posebook.compute.precision import channels_last, has_bf16
+from posebook.compute.processes import pick_device
 from posebook.layers.adaptive_conv import dynamic_depthwise_conv2d
 
 # Images, channels, cells, side of the kernels: the paper's layer, and those that are trained in minutes.
@@ -51,18 +52,18 @@ def agree(leaves: tuple[Tensor, Tensor], gradient: Tensor) -> None:
         assert error < (0.005 if ours.dtype == torch.bfloat16 else 1e-5), f"they differ by {error:.1e}"
 
 
-def measure() -> list[dict]:
+def measure(device: str = "auto", cases: Iterable[tuple[int, int, int, int]] = CASES) -> list[dict]:
     """Images a second in turns, forward alone and with backward, and memory; checks first that both agree."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    fastest = torch.bfloat16 if has_bf16(device) else torch.float32
+    where = pick_device(device)
+    fastest = torch.bfloat16 if has_bf16(where) else torch.float32
     rows = []
-    for images, channels, cells, side in CASES:
+    for images, channels, cells, side in cases:
         what = f"a {side}x{side} kernel an image and channel, {images}x{channels}x{cells}x{cells}"
         for dtype in sorted({torch.float32, fastest}, key=str):
             torch.manual_seed(0)
-            features = channels_last(torch.randn(images, channels, cells, cells, device=device, dtype=dtype))
-            kernels = torch.randn(images, channels, side, side, device=device, dtype=dtype)
-            gradient = channels_last(torch.randn(features.shape, device=device, dtype=dtype))
+            features = channels_last(torch.randn(images, channels, cells, cells, device=where, dtype=dtype))
+            kernels = torch.randn(images, channels, side, side, device=where, dtype=dtype)
+            gradient = channels_last(torch.randn(features.shape, device=where, dtype=dtype))
             leaves = features.requires_grad_(), kernels.requires_grad_()
             agree(leaves, gradient)
 
@@ -92,7 +93,8 @@ def _row(what: str, values: dict[str, float], unit: str, dtype: str) -> dict:
     """A row of the table; of memory, less is better."""
     ratio = values["ours"] / values["baseline"]
     ratio = 1 / ratio if unit == "MB" else ratio
-    return {"what": what, **values, "unit": unit, "ratio": ratio, "note": f"{dtype}; against b * c groups"}
+    note = f"{dtype}; against b * c groups"
+    return {"what": what, **values, "unit": unit, "ratio": ratio, "note": note}
 
 
 if __name__ == "__main__":

@@ -23,10 +23,11 @@ from tqdm import tqdm
 
 from posebook import __version__
 from posebook.compute.precision import has_bf16
+from posebook.compute.processes import pick_device
 from posebook.paths import RESULTS
 
 HERE = Path(__file__).parent
-NOT_BENCHMARKS = ("run", "timing")
+NOT_BENCHMARKS = ("gpu", "run", "timing")
 
 
 def names() -> list[str]:
@@ -42,14 +43,15 @@ def chosen(words: list[str]) -> list[str]:
     return [name for name in names() if not words or any(word in name for word in words)]
 
 
-def machine() -> dict:
+def machine(device: str = "auto") -> dict:
     """What the numbers were measured on."""
-    cuda = torch.cuda.is_available()
+    where = pick_device(device)
+    cuda = where.type == "cuda"
     return {
         "device": torch.cuda.get_device_name() if cuda else _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "bfloat16": has_bf16("cuda" if cuda else "cpu"),
+        "bfloat16": has_bf16(where),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "posebook": __version__,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from posebook.compute.processes import pick_device
 from posebook.layers.soft_argmax import soft_argmax
 
 PEOPLE, JOINTS = 32, 16
@@ -94,14 +95,14 @@ def agree(way: Callable, as_fraction: Callable, maps: Tensor, gradient: Tensor) 
     torch.testing.assert_close(*slopes, atol=1e-6, rtol=1e-3)
 
 
-def measure() -> list[dict]:
+def measure(device: str = "auto", sides: Iterable[int] = SIDES) -> list[dict]:
     """Maps a second forward and backward, in turns, and memory; checks first that all agree."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    where = pick_device(device)
     names, rows = installed(), []
-    for side in SIDES:
+    for side in sides:
         torch.manual_seed(0)
-        maps = torch.randn(PEOPLE, JOINTS, side, side, device=device, requires_grad=True)
-        gradient = torch.randn(PEOPLE, JOINTS, 2, device=device)
+        maps = torch.randn(PEOPLE, JOINTS, side, side, device=where, requires_grad=True)
+        gradient = torch.randn(PEOPLE, JOINTS, 2, device=where)
         ways = {"ours": soft_argmax} | {name: BASELINES[name][0] for name in names}
         for name in names:
             agree(*BASELINES[name], maps, gradient)

@@ -112,6 +112,50 @@ def test_parameters_are_read_by_the_type_of_their_defaults(tmp_path):
     assert notebooks.settle(write(tmp_path / "solutions.ipynb", "1", parameters=None), "study", {}) == {}
 
 
+def test_parameters_of_every_kind_are_found(tmp_path):
+    source = (
+        'name: str = "a"\nsizes = (\n    3,\n    4,\n)\nwords = ["b = c"]  # not d = e\nfolder = None\ncount = 2 ** 3\n'
+        "on = False\none = other = 1\npair, of = 1, 2\nlater: int\nprint(name)\n"
+    )
+    assert notebooks.parameters_of(write(tmp_path / "lesson.ipynb", "1", parameters=source)) == {
+        "name": "a", "sizes": (3, 4), "words": ["b = c"], "folder": None, "count": None, "on": False, "one": 1,
+        "other": 1,
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=r"lesson.ipynb: its cell of parameters is not Python \("):
+        notebooks.parameters_of(write(tmp_path / "lesson.ipynb", "1", parameters="x = <- 3"))
+
+
+def test_lists_tuples_and_nothing_are_handed_over_as_json_holds_them(tmp_path):
+    source = "sizes = (3, 4)\nwords = []\nfolder = None\non = False\nsteps = 0\nrate = 0.1\n"
+    lesson = write(tmp_path / "lesson.ipynb", "1", parameters=source)
+    given = {"sizes": "[5, 6]", "words": "('a', 'b')", "folder": "None", "on": "True", "steps": "-1", "rate": "2"}
+    read = {"sizes": [5, 6], "words": ["a", "b"], "folder": None, "on": True, "steps": -1, "rate": 2}
+    assert notebooks.settle(lesson, "quick", given) == read
+    assert notebooks.settle(lesson, "quick", {"folder": "book", "sizes": (1, (2, 3))}) == {
+        "folder": "book", "sizes": [1, [2, 3]],
+    }  # fmt: skip
+    for name, text, sentence in (
+        ("steps", "True", r"'steps' of .*lesson.ipynb takes a value like 0 \(int\), not True"),
+        ("rate", "False", r"takes a value like 0.1 \(float\), not False"),
+        ("on", "1", r"takes a value like False \(bool\), not 1"),
+        ("steps", "None", r"takes a value like 0 \(int\), not None"),
+        ("steps", "1.5", r"takes a value like 0 \(int\), not 1.5"),
+        ("sizes", "3", r"takes a value like \(3, 4\) \(tuple\), not 3"),
+        ("folder", "{1, 2}", r"is handed over as JSON, which does not hold {1, 2}: give numbers, text, or lists"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            notebooks.settle(lesson, "quick", {name: text})
+
+
+def test_a_notebook_that_names_no_kernel_runs_with_its_parameters(elsewhere):
+    lesson = write(elsewhere / "lesson.ipynb", "print(sizes, profile)", parameters='sizes = (3, 4)\nprofile = ""\n')
+    bare = nbformat.read(lesson, as_version=4)
+    bare.metadata.clear()
+    nbformat.write(bare, lesson)
+    (ended,) = notebooks.run([lesson], parameters={"sizes": "(5, 6)"}, output=elsewhere / "runs")
+    assert (ended.summary, ended.failure) == ("[5, 6] quick", None)
+
+
 def test_what_cannot_be_run_is_refused_in_a_sentence(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     lesson = write(tmp_path / "lesson.ipynb", "1")

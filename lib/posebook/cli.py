@@ -103,9 +103,15 @@ def data_pack(name: str, root: str, out: str, size: int, splits: tuple[str, ...]
 )
 @click.option("--output", default="runs", show_default=True, help="Folder for executed notebooks and their index.")
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="How many run at a time.")
+@click.option("--cluster", help="Address of a Dask scheduler whose workers run them, in place of --jobs.")
 @_friendly
 def run(
-    notebooks: tuple[str, ...], profile: str, parameters: tuple[tuple[str, str], ...], output: str, jobs: int
+    notebooks: tuple[str, ...],
+    profile: str,
+    parameters: tuple[tuple[str, str], ...],
+    output: str,
+    jobs: int,
+    cluster: str | None,
 ) -> None:
     """Execute notebooks (all of them, where none is named) and write what came out, with an HTML index.
 
@@ -113,10 +119,13 @@ def run(
     """
     from pathlib import Path
 
+    from posebook.compute.cluster import on_cluster
     from posebook.notebooks import run as run_notebooks
 
     folder = Path(output).resolve()
-    for notebook in run_notebooks(notebooks, profile, dict(parameters), folder, jobs):
+    with on_cluster(cluster) as workers:
+        done = run_notebooks(notebooks, profile, dict(parameters), folder, workers or jobs)
+    for notebook in done:
         click.echo(f"{notebook.seconds:5.0f} s  {notebook.file.relative_to(folder)}: {notebook.summary}")
     click.echo(f"Index of what was executed: {folder / 'index.html'}")
 
@@ -150,13 +159,15 @@ def describe(model: str, assignments: tuple[str, ...], as_json: bool) -> None:
     help="Whose rules and joints.",
 )
 @click.option(
-    "--annotations", required=True, help="MPII's or FLIC's .h5, MPII's .mat or .csv, LIP's .csv, LSP's joints.mat."
+    "--annotations",
+    required=True,
+    help="MPII's or FLIC's .h5, MPII's .mat, .json or .csv, LIP's .csv, LSP's joints.mat.",
 )
 @click.option(
     "--predictions",
     required=True,
-    help=".h5 or .mat: preds, people x joints x 2 in any order of axes; .csv: a photograph and x, y or x, y, v of each "
-    "joint a line.",
+    help=".h5 or .mat: preds, people x joints x 2 in any order of axes; .csv: in each line a photograph and x, y or "
+    "x, y, v of each joint.",
 )
 @click.option(
     "--centric",
@@ -175,7 +186,8 @@ def score(dataset: str, annotations: str, predictions: str, centric: str, as_jso
     from posebook.evaluation.files import read_predictions, read_truth
 
     truth = read_truth(annotations, dataset)
-    predicted = read_predictions(predictions, *truth.presence.shape, truth.names)
+    told = functools.partial(click.echo, err=True)
+    predicted = read_predictions(predictions, *truth.presence.shape, truth.names, told)
     result = report(predicted, truth, dataset, centric)
     click.echo(json.dumps(result, indent=2) if as_json else render(result))
 
@@ -227,7 +239,12 @@ def prior_fit(annotations: tuple[str, ...], output: str, components: int, seed: 
 
     Who is in several of the files counts once.
     """
+    from pathlib import Path
+
     from posebook.datasets.prior import complete_poses, fit
+    from posebook.paths import check_writable
+
+    check_writable(Path(output).parent)
 
     poses = complete_poses(annotations)
     click.echo(f"Fitting {components} components to {len(poses):,} poses and their mirror images: a minute or two ...")
@@ -294,6 +311,8 @@ def train(
     A run that was stopped goes on where it was when the same command is given again. Several processes share each
     batch: torchrun --nproc-per-node 2 -m posebook.cli train MODEL ...
     """
+    from pathlib import Path
+
     from posebook.papers import load_weights, parse_settings, profile_of
     from posebook.training.from_profile import train_by_profile
 
@@ -316,113 +335,183 @@ def train(
         **changes,
     )
     if table is not None:
-        click.echo(f"{table}\n\nWeights: {folder}/last.safetensors; best in validation: {folder}/best.safetensors")
+        best = Path(folder, "best.safetensors")
+        click.echo(f"{table}\n\nWeights: {folder}/last.safetensors" + f"; best in validation: {best}" * best.is_file())
 
 
 @main.command()
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option("--weights", help="A .safetensors file of posebook's.  [default: those that ship]")
 @click.option("--output", default="predictions", show_default=True, help="Folder for pictures and JSON.")
+@click.option("--recursive", is_flag=True, help="Of a folder, those in its subfolders too, into subfolders.")
 @click.option("--box", help="The person, as x,y,width,height in pixels.  [default: the whole photograph]")
+@click.option("--boxes", help="A CSV file with each photograph's box: file name, x, y, width, height.")
 @click.option("--scales", default="1", show_default=True, help="Magnifications to average over, as 0.9,1,1.1.")
 @click.option("--flip/--no-flip", default=True, show_default=True, help="Look at the mirror image too.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda; auto takes a GPU where there is one.")
 @_friendly
 def predict(
-    images: tuple[str, ...], weights: str | None, output: str, box: str | None, scales: str, flip: bool, device: str
+    images: tuple[str, ...],
+    weights: str | None,
+    output: str,
+    recursive: bool,
+    box: str | None,
+    boxes: str | None,
+    scales: str,
+    flip: bool,
+    device: str,
 ) -> None:
     """Find the person in each IMAGE: the drawn pose as PNG, and its joints in the photograph's pixels as JSON.
 
-    For photo.jpg these are photo_pose.png and photo_pose.json.
+    An IMAGE is a photograph, or a folder for all photographs in it. For photo.jpg the files are photo_pose.png and
+    photo_pose.json. Boxes count pixels from the top left of the upright photograph.
     """
+    import warnings
     from pathlib import Path
+
+    from PIL.Image import DecompressionBombWarning
+    from tqdm import tqdm
 
     from posebook.compute.processes import pick_device
     from posebook.papers import load_weights
-    from posebook.paths import WEIGHTS
-    from posebook.pictures.photographs import write_prediction
+    from posebook.paths import WEIGHTS, check_writable
+    from posebook.pictures.photographs import find_photographs, match_boxes, read_boxes, write_prediction
     from posebook.skeleton import SKELETONS
 
+    if box is not None and boxes is not None:
+        raise ValueError("--box is for all photographs and --boxes for each: give one of them")
     region = None if box is None else _numbers(box, "--box", "x,y,width,height", 4)
     factors = _numbers(scales, "--scales", "one number or more, as 0.9,1,1.1")
+    jobs = find_photographs(images, output, recursive)
+    regions, unknown = match_boxes(read_boxes(boxes), jobs) if boxes is not None else ({}, [])
+    if unknown:
+        click.echo(
+            f"{boxes}: {len(unknown):,} names are of none of the photographs; the first is {unknown[0]}", err=True
+        )
     network, about = load_weights(weights or WEIGHTS / "hourglass", pick_device(device))
-    skeleton, spared, failures = SKELETONS[about["skeleton"]], list(images), []
-    for image in images:
-        try:
-            picture, numbers = write_prediction(
-                image, network, skeleton, Path(output), region, spared, flip=flip, scales=factors
-            )
-            spared += [picture, numbers]
-            click.echo(f"{image}: {picture} and {numbers}")
-        except (ValueError, OSError) as error:
-            failures.append(f"{image}: {error}")
-            click.echo(f"Error: {failures[-1]}", err=True)
-    if failures:
-        raise click.ClickException(f"{len(failures)} of {len(images)} photographs could not be done")
+    check_writable(output)
+    skeleton, spared, failed = SKELETONS[about["skeleton"]], {Path(job.image).resolve() for job in jobs}, []
+    with (
+        warnings.catch_warnings(action="ignore", category=DecompressionBombWarning),  # large, and the user's own
+        # One photograph, or a file in place of a terminal, needs no bar.
+        tqdm(jobs, "photographs", unit="im", disable=True if len(jobs) == 1 else None) as bar,
+    ):
+        for job in bar:
+            try:
+                if boxes is not None and job not in regions:
+                    raise ValueError(f"{boxes} has no box for it: add a line that starts with {job.name}")
+                files = write_prediction(
+                    job.image,
+                    network,
+                    skeleton,
+                    job.output,
+                    regions.get(job, region),
+                    spared,
+                    flip=flip,
+                    scales=factors,
+                )
+                said = f"{job.image}: {files[0]} and {files[1]}"
+            except Exception as error:  # whatever one photograph comes to, the others have their turn
+                failed.append(job.image)
+                said = f"Error: {job.image}: {error or type(error).__name__}"
+            with tqdm.external_write_mode():
+                click.echo(said, err=said.startswith("Error"))
+    if failed:
+        names = ", ".join(failed[:5]) + (", ..." if len(failed) > 5 else "")
+        raise click.ClickException(f"{len(failed)} of {len(jobs)} photographs could not be done: {names}")
 
 
 @main.command()
-@click.option("--claims", multiple=True, help="Claims, or papers, between commas.  [default: papers measured so far]")
-@click.option("--seeds", default=3, show_default=True, type=click.IntRange(min=1), help="How many seeds: 0, 1, ...")
+@click.option("--claims", multiple=True, help="Claims, or papers, between commas.  [default: all]")
+@click.option("--seeds", default=8, show_default=True, type=click.IntRange(1, 8), help="How many seeds: 0, 1, ...")
+@click.option("--budget", help="Begin nothing that would not end in this time: 90m, 2h, 45s.  [default: no end]")
 @click.option("--profile", default="study", show_default=True, help="quick, study or paper (GPU, real sets).")
 @click.option("--dataset", default="figures", show_default=True, help="figures, lsp, lspet, mpii, lip or pascal.")
 @click.option("--data-root", help="Folder of a real set.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda; auto takes a GPU where there is one.")
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="How many runs train at a time.")
+@click.option("--cluster", help="Address of a Dask scheduler whose workers train them, in place of --jobs.")
 @click.option("--runs", help="Folder of the runs, which claims share.  [default: the repository's runs/ledger]")
-@click.option("--results", help="Folder of the measurements.  [default: the repository's results]")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a row, and all else to stderr.")
+@click.option("--results", help="Folder of readings and pictures.  [default: the repository's results]")
+@click.option("--list", "as_list", is_flag=True, help="Train nothing: print what is known.")
+@click.option("--draw", is_flag=True, help="Draw what is known: a picture per paper, and one of all.")
+@click.option("--markdown", is_flag=True, help="Write what is known as README.md into the results.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per claim, and all else to stderr.")
 @_friendly
 def ledger(
     claims: tuple[str, ...],
-    dataset: str,
-    profile: str,
-    seeds: int,
+    budget: str | None,
+    cluster: str | None,
     runs: str | None,
     results: str | None,
+    as_list: bool,
+    draw: bool,
+    markdown: bool,
     as_json: bool,
     **options,
 ) -> None:
-    """What the papers claim, measured: trains what is missing, appends to results/, and draws the table.
+    """What the papers claim, measured: trains runs that are missing and tells what follows from all there are.
 
-    What was measured is not measured again, and a ledger that was stopped goes on where it was.
+    Each run is stored as it ends, in results/readings: what was trained is not trained again, a ledger that was stopped
+    goes on where it was, and the files of several machines become one by putting one behind the other.
     """
     import json
+    import math
+    from pathlib import Path
 
+    from posebook.compute.cluster import on_cluster
+    from posebook.ledger.markdown import write_markdown
     from posebook.ledger.measure import measure
     from posebook.ledger.picture import draw_ledger
     from posebook.ledger.runs import RUNS
-    from posebook.ledger.verdicts import render
+    from posebook.ledger.verdicts import read_rows, render
     from posebook.papers import select
     from posebook.paths import RESULTS
 
-    rows = measure(
-        select(name.strip() for names in claims for name in names.split(",") if name.strip()),
-        dataset,
-        profile,
-        seeds,
-        runs=runs or RUNS,
-        results=results or RESULTS,
-        say=lambda text: click.echo(text, err=as_json),
-        **options,
-    )
+    say = functools.partial(click.echo, err=as_json)
+    chosen = select(name.strip() for names in claims for name in names.split(",") if name.strip())
+    place = Path(results or RESULTS)
+    if as_list or draw or markdown:
+        rows = read_rows(chosen, place / "readings")
+    else:
+        seconds = math.inf if budget is None else _duration(budget)
+        given = {"budget": seconds, "runs": runs or RUNS, "folder": place / "readings", "say": say}
+        with on_cluster(cluster) as workers:
+            options["jobs"] = workers or options["jobs"]
+            rows = measure(chosen, **options | given)
     if as_json:
         for row in rows:
-            click.echo(json.dumps(row))
-        return
-    click.echo(f"\n{render(rows)}")
-    if pictures := draw_ledger(select(), results or RESULTS):
-        click.echo(f"\nPictures of everything measured: {', '.join(map(str, pictures))}")
+            click.echo(json.dumps(row.as_json(), allow_nan=False))
+    elif not (draw or markdown):
+        click.echo(f"\n{render(rows)}" if rows else "No claim has been measured here.")
+    if draw:
+        say(f"Pictures: {', '.join(map(str, draw_ledger(chosen, place / 'readings', place)))}")
+    if markdown:
+        say(f"Wrote {write_markdown(select(), place)}")
+
+
+def _duration(text: str) -> float:
+    """Seconds of a duration as 90m, 2h or 45s; ValueError says how it should look."""
+    units = {"s": 1, "m": 60, "h": 3600}
+    try:
+        seconds = float(text[:-1]) * units[text[-1:]]
+    except (ValueError, KeyError):
+        seconds = -1.0
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"--budget is '{text}'; give a time as 90m, 2h or 45s")
+    return seconds
 
 
 def _numbers(text: str, option: str, form: str, count: int | None = None) -> tuple[float, ...]:
-    """Numbers between commas; ValueError says how they should look."""
+    """Finite numbers between commas; ValueError says how they should look."""
+    import math
+
     try:
         numbers = tuple(float(part) for part in text.split(","))
     except ValueError:
         numbers = ()
-    if not numbers or (count is not None and len(numbers) != count):
-        raise ValueError(f"{option} is '{text}'; give {form}")
+    if not numbers or (count is not None and len(numbers) != count) or not all(map(math.isfinite, numbers)):
+        raise ValueError(f"{option} is '{text}'; give {form}, as finite numbers")
     return numbers
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ast
 import html
+import json
 import os
+import platform
 import sys
 import warnings
 from collections.abc import Iterable
@@ -18,8 +20,6 @@ from typing import Any
 
 from posebook.paths import NOTEBOOKS
 
-PROFILES = ("quick", "study", "paper")
-
 # Parameters that name a place. They are made absolute, since a notebook does not run where the command was given.
 PLACES = ("data_root", "output_dir", "weights")
 
@@ -27,6 +27,8 @@ PLACES = ("data_root", "output_dir", "weights")
 START_TIMEOUT = 180
 # How often a kernel that does not come up is started.
 START_ATTEMPTS = 3
+
+_SHARE = "the machines of a cluster must share the folders of the notebooks and of the output"
 
 
 class NotebookError(ValueError):
@@ -72,20 +74,34 @@ def find(paths: Iterable[str | Path] = ()) -> list[Path]:
 def parameters_of(notebook: Path) -> dict[str, Any]:
     """The parameters of a notebook (its cell tagged `parameters`) and their defaults, None where it is an expression.
 
+    They are what the cell assigns to plain names, so that the notebook need not say which kernel it is for.
+
     Raises:
-        ValueError: the file is not a notebook that can be read.
+        ValueError: the file is not a notebook that can be read, or the cell is not Python.
     """
-    import papermill
+    import nbformat
 
     try:
-        inferred = papermill.inspect_notebook(notebook)
+        cells = nbformat.read(notebook, as_version=4).cells
+        tagged = (cell for cell in cells if "parameters" in cell.metadata.get("tags", []))
+        body = ast.parse(next(tagged, {"source": ""})["source"]).body
+    except SyntaxError as error:
+        raise ValueError(f"{_shown(notebook)}: its cell of parameters is not Python ({error})") from error
     except Exception as error:
         raise ValueError(f"{_shown(notebook)} cannot be read as a notebook: {error}") from error
-    return {name: _literal(parameter["default"], otherwise=None) for name, parameter in inferred.items()}
+    found = {}
+    for statement in body:
+        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+            default = _literal(statement.value, otherwise=None)
+            found |= {target.id: default for target in targets if isinstance(target, ast.Name)}
+    return found
 
 
 def settle(notebook: Path, profile: str, given: dict[str, Any]) -> dict[str, Any]:
     """The parameters a notebook is run with: those given, the profile where it has one, places made absolute.
+
+    A tuple becomes a list: papermill hands over what JSON holds.
 
     Args:
         given: values, or their text as typed, which is read by the type of the notebook's default.
@@ -93,15 +109,15 @@ def settle(notebook: Path, profile: str, given: dict[str, Any]) -> dict[str, Any
     Raises:
         ValueError: an unknown profile, a parameter that the notebook does not have, or a value of another type.
     """
+    from posebook.parameters import check_profile
+
     known = parameters_of(notebook)
     values = {"profile": profile} if "profile" in known else {}
     for name, value in given.items():
         if name not in known:
             raise ValueError(f"{_shown(notebook)} has no parameter '{name}'; it has {', '.join(known) or 'none'}")
         values[name] = _as_typed(notebook, name, value, known[name])
-    profile = values.get("profile", profile)
-    if profile not in PROFILES:
-        raise ValueError(f"no profile is called '{profile}'; there are {', '.join(PROFILES)}")
+    check_profile(values.get("profile", profile))
     for name in PLACES:
         # An empty place stays empty: a notebook then keeps nothing.
         if values.get(name):
@@ -115,10 +131,15 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any], progress: 
     Args:
         output: where the executed notebook goes; its HTML lies beside it.
         progress: show a bar that counts cells.
+
+    Raises:
+        FileNotFoundError: the notebook is not on this machine.
     """
     import papermill
     from nbclient.exceptions import DeadKernelError
 
+    if not notebook.is_file():
+        raise FileNotFoundError(f"there is no {notebook} on {platform.node()}: {_SHARE}")
     _use_this_python()
     output.parent.mkdir(parents=True, exist_ok=True)
     output.with_suffix(".html").unlink(missing_ok=True)
@@ -130,6 +151,7 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any], progress: 
                 output,
                 parameters=parameters,
                 kernel_name="python3",
+                language="python",
                 cwd=notebook.parent,
                 start_timeout=START_TIMEOUT,
                 progress_bar={"desc": notebook.name} if progress else False,
@@ -160,8 +182,8 @@ def run(
 ) -> list[Executed]:
     """Run notebooks, several at a time, with a progress bar, and write `index.html` over all that `output` holds.
 
-    The processes are joblib's, so `joblib.parallel_config` can send them to a cluster; here each has its share of the
-    cores.
+    Each has its share of the cores. Within `on_cluster` the cluster's workers run them, one at a time each; their
+    machines must have the notebooks' folder and that of the output where this one has them.
 
     Args:
         notebooks: files or folders; all notebooks of the repository where none is given.
@@ -172,10 +194,13 @@ def run(
 
     Raises:
         FileNotFoundError, ValueError: as `find` and `settle` do, before anything has run.
-        NotebookError: a notebook stopped; those that were still running are stopped too.
+        FileNotFoundError: a machine of the cluster does not have these folders.
+        NotebookError: a notebook stopped; those that were still running are stopped too, but for a cluster's.
     """
-    from joblib import Parallel, delayed
+    from joblib import delayed
     from tqdm import tqdm
+
+    from posebook.compute.cluster import as_they_end, is_elsewhere
 
     output = Path(output).resolve()
     files = find(notebooks)
@@ -186,14 +211,15 @@ def run(
     if set(places) & set(files):
         raise ValueError(f"{_shown(output)} is where the notebooks themselves lie: give another folder as output")
     jobs = min(jobs, len(plan))
-    ended = Parallel(n_jobs=jobs, return_as="generator_unordered")(
-        delayed(execute)(*step, progress=jobs == 1) for step in plan
-    )
+    single = jobs == 1 and not is_elsewhere()
+    ended = as_they_end((delayed(execute)(*step, progress=single) for step in plan), jobs)
     done = []
-    with tqdm(total=len(plan), unit="notebook", disable=jobs == 1) as bar, warnings.catch_warnings():
+    with tqdm(total=len(plan), unit="notebook", disable=single) as bar, warnings.catch_warnings():
         # joblib warns of the notebooks that a failing one cancels, which is what is wanted.
         warnings.filterwarnings("ignore", message=".*have been cancelled", category=UserWarning)
         for executed in ended:
+            if not executed.file.is_file():
+                raise FileNotFoundError(f"{executed.file} was written on another machine only: {_SHARE}")
             done.append(executed)
             bar.update()
             if executed.failure:
@@ -286,24 +312,33 @@ def _hidden(path: Path, below: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(below).parts)
 
 
-def _literal(text: str, otherwise: Any) -> Any:
+def _literal(source: str | ast.expr, otherwise: Any) -> Any:
+    """What a Python literal, as text or parsed, stands for; `otherwise` for anything else."""
     try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+        return ast.literal_eval(source)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return otherwise
 
 
 def _as_typed(notebook: Path, name: str, value: Any, default: Any) -> Any:
-    """A value of the default's type, read from its text where it came as text."""
+    """A value of the default's type, read from its text where it came as text; of any type where that is None."""
     if isinstance(value, str) and not isinstance(default, str):
         value = _literal(value, otherwise=value)
-    wanted = (int, float) if isinstance(default, float) else type(default)
-    if default is not None and not isinstance(value, wanted):
+    wanted = {float: (int, float), tuple: (tuple, list), list: (tuple, list)}.get(type(default), type(default))
+    # True and False are whole numbers to Python, and to nobody who gives a number of steps.
+    fits = isinstance(value, wanted) and isinstance(value, bool) == isinstance(default, bool)
+    if default is not None and not fits:
         raise ValueError(
             f"parameter '{name}' of {_shown(notebook)} takes a value like {default!r} "
             f"({type(default).__name__}), not {value!r}"
         )
-    return value
+    try:
+        return json.loads(json.dumps(os.fspath(value) if isinstance(value, os.PathLike) else value))
+    except TypeError as error:
+        raise ValueError(
+            f"parameter '{name}' of {_shown(notebook)} is handed over as JSON, which does not hold {value!r}: give "
+            "numbers, text, or lists of them"
+        ) from error
 
 
 def _place(notebook: Path, output: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,3 +26,21 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def check_writable(folder: str | Path) -> Path:
+    """The folder, made where it is missing and tried by writing to it, so that work is not lost for want of a place.
+
+    Raises:
+        OSError: it cannot be made or written to; a sentence that says what to do.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".posebook-"):
+            pass
+    except FileExistsError as error:
+        raise OSError(f"{folder} is a file: give another folder to write to") from error
+    except OSError as error:
+        raise OSError(f"{folder} cannot be written to ({error.strerror or error}): give another folder") from error
+    return folder

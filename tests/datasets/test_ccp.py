@@ -139,7 +139,7 @@ def test_wrong_and_empty_maps_are_ignored(tmp_path):
     assert fine
     assert sentence == (
         "ccp: 12 people in 12 photographs, 0 joints annotated; every photograph can be read. 12 label maps; every one "
-        "can be read."
+        "can be read. Splits: 9 train, 2 validation, 1 test."
     )
 
 

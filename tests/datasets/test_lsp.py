@@ -62,7 +62,8 @@ def test_both_axis_orders_give_the_same_labels(tmp_path, name, count, order):
     # The crop is a similarity: it keeps ratios of distances, and its scale is size / window.
     present = sample.presence > 0
     scale = 64 / data.people.window[:8]
-    expected = (joints[:8] - data.people.centre[:8, None]) * scale[:, None, None] + 32
+    # The file's pixels count from 1.
+    expected = (joints[:8] - 0.5 - data.people.centre[:8, None]) * scale[:, None, None] + 32
     torch.testing.assert_close(sample.joints[present], expected[present])
     head = (joints[:8, 12] - joints[:8, 13]).norm(dim=-1) * scale
     torch.testing.assert_close(sample.head_size, head)

@@ -27,7 +27,7 @@ def test_h5_gives_the_official_centre_and_scale(tmp_path, applied):
     np.testing.assert_allclose(found.centre, fields["center"], atol=1e-4)
     np.testing.assert_allclose(found.scale, fields["scale"], rtol=1e-6)
     np.testing.assert_allclose(found.head_size, fields["normalize"], rtol=1e-6)
-    expected = (1 + fields["visible"]) * (fields["part"] > 0).all(-1)
+    expected = (1 + fields["visible"]) * (fields["part"] > 0).any(-1)
     assert torch.equal(found.presence, torch.tensor(expected).to(torch.uint8))
     assert found.presence[0, 3] == 0
     assert found.images[7] == "000000007.jpg"
@@ -62,14 +62,19 @@ def test_csv_people_have_the_window_of_their_box(tmp_path):
     lines = [",".join(["a.jpg", *map(str, part.ravel())]) for part in fields["part"]]
     (tmp_path / "train_joints.csv").write_text("\n".join(lines) + "\n")
     found = read_annotations(tmp_path / "train_joints.csv")
-    assert found.presence[2, 9] == 0
-    assert found.head_size[2].isnan()
+    # The head reaches beyond the photograph's upper edge, and is annotated all the same.
+    assert found.presence[2, 9] == 2
+    head = 0.75 * np.linalg.norm(fields["part"][2, 8] - fields["part"][2, 9])
+    assert found.head_size[2] == pytest.approx(head)
+    assert found.presence[0].tolist() == [2] * 3 + [0] + [2] * 12
     assert found.presence[1].tolist() == [2] * 16
     head = 0.75 * np.linalg.norm(fields["part"][1, 8] - fields["part"][1, 9])
     assert found.head_size[1] == pytest.approx(head)
     person = mpii._as_people(found, tmp_path)[torch.tensor([1])]
     low, high = fields["part"][1].min(0), fields["part"][1].max(0)
-    np.testing.assert_allclose(person.centre[0], (low + high) / 2, rtol=1e-5)
+    # The file's pixels count from 1.
+    np.testing.assert_allclose(person.centre[0], (low + high) / 2 - 0.5, rtol=1e-5)
+    np.testing.assert_allclose(person.joints[0], fields["part"][1] - 0.5, rtol=1e-5)
     assert person.window[0] == pytest.approx(1.25 * (high - low).max())
 
 
@@ -77,12 +82,12 @@ def test_files_that_are_something_else_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="does not exist"):
         read_annotations(tmp_path / "valid.h5")
     for name, content, said in (
-        ("a.h5", b"text", "not an annotation file"),
+        ("a.h5", b"text", "is not an HDF5 file"),
         ("a.mat", b"text", "get the set again"),
         ("a.csv", b"", "it is empty"),
         ("b.csv", b"a.jpg,1,2\n", "line 1 has 3 fields"),
-        ("c.csv", b"a.jpg" + b",x" * 32, "not a number"),
-        ("a.txt", b"text", ".h5, .csv and .mat"),
+        ("c.csv", b"a.jpg" + b",1" * 32 + b"\nb.jpg" + b",x" * 32, "in line 2 a field is not a number"),
+        ("a.txt", b"text", ".h5, .csv, .json, .mat files"),
     ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=said):
@@ -128,7 +133,7 @@ def test_batches_follow_the_official_window(tmp_path):
     expected = (fields["part"][8] - centre) * 64 / window + 32
     np.testing.assert_allclose(sample.joints[0], expected, atol=1e-3)
     assert sample.head_size[0] == pytest.approx(fields["normalize"][8] * 64 / window)
-    inside = ((expected >= 0) & (expected < 64) & (fields["part"][8] < 600)).all(-1)
+    inside = ((expected >= 0) & (expected < 64) & (fields["part"][8] < 600.5)).all(-1)
     np.testing.assert_array_equal(sample.presence[0], (1 + fields["visible"][8]) * inside)
     # Absent or not, what an annotation says outside its crop is told.
     fields["part"][1, 5] = fields["center"][1] + 126 * fields["scale"][1]
@@ -149,7 +154,9 @@ def test_the_files_as_they_are(real_data):
     # This file's centre and scale come with the window applied; the official ones are whole pixels.
     assert (valid.centre - valid.centre.round()).abs().max() < 1e-3
     held = (valid.presence > 0).float().mean()
-    assert held == pytest.approx(0.9338, abs=1e-4)
+    assert held == pytest.approx((44195 + 45) / 2958 / 16, abs=1e-6)
+    # 2 upper necks and 43 head tops lie on or above the photograph's upper edge.
+    assert (valid.presence[:, 8:10] > 0).sum(0).tolist() == [2932, 2932]
     length = mpii.head_length(valid.joints, valid.presence, SKELETON)
     ratio = (valid.head_size / length)[length.isfinite()]
     assert ratio.median() == pytest.approx(mpii.HEAD_OF_JOINTS, abs=2e-3)

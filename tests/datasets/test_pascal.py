@@ -185,7 +185,7 @@ def test_joints_outside_their_photograph_are_absent(tmp_path):
     assert "4 of them outside their photograph" in sentence
     photographs = len(TRAIN) + len(TEST)
     assert f"in {photographs} photographs, " in sentence
-    assert sentence.endswith(f"{photographs} label maps; every one can be read.")
+    assert f"{photographs} label maps; every one can be read. Splits: " in sentence
 
 
 def test_broken_photographs_and_missing_labels(tmp_path):

@@ -52,7 +52,7 @@ def test_lip_csv(tmp_path, poses):
     assert (found.presence == 2).sum() == 60 * 16 - 2
     np.testing.assert_allclose(found.joints[1:].numpy(), poses[1:], rtol=1e-6)
     (tmp_path / "lip.csv").write_text((tmp_path / "lip.csv").read_text() + "two.jpg,1,2,0\n")
-    with pytest.raises(ValueError, match=r"lip\.csv: a line is not a name and 16 times x, y, v"):
+    with pytest.raises(ValueError, match=r"lip\.csv: line 61 has 4 fields; a line is a name and 16 times x"):
         read_poses(tmp_path / "lip.csv")
 
 
@@ -119,7 +119,12 @@ def test_json_and_table(tmp_path, poses):
     lines = text.splitlines()
     assert lines[0] == "60 poses of mpii, 4x4 cells over 2 longer sides of the pose"
     assert [line.split(": ")[1].split(", ") for line in lines[2:5]] == whole["groups"]
-    shown = [float(line.split()[2]) for line in lines[7:]]
+    trust = whole["trust"]
+    assert trust["draws"] == 20
+    assert trust["same"] < 0.5
+    assert lines[5].startswith(f"few poses: {trust['same']:.0%} of 20 draws of as many people")
+    assert f"mean agreement {trust['agreement']:.2f}" in lines[5]
+    shown = [float(line.split()[2]) for line in lines[8:]]
     assert shown == sorted(shown, reverse=True)
     above = torch.tensor(whole["matrix"])[*torch.triu_indices(16, 16, 1)]
     assert shown[0] == pytest.approx(float(above.max()), abs=5e-4)
@@ -129,12 +134,27 @@ def test_errors_are_one_sentence(tmp_path, poses):
     mpii = csv(tmp_path / "mpii.csv", poses)
     scipy.io.savemat(tmp_path / "joints.mat", {"joints": np.random.default_rng(0).uniform(1, 9, (14, 3, 1500))})
     csv(tmp_path / "nobody.csv", -poses)
+    one, two = csv(tmp_path / "one.csv", poses[:1]), csv(tmp_path / "two.csv", poses[:2])
+    alike = csv(tmp_path / "alike.csv", poses[:1].repeat(40, 0))
+    without = poses.copy()
+    without[:, [3, 6]] = -1
+    lacking = csv(tmp_path / "lacking.csv", without)
     (tmp_path / "broken.mat").write_text("no matrix")
     (tmp_path / "poses.txt").write_text("")
     for arguments, sentence in (
         (["--poses", mpii, "--normalise", "annotated"], "has no centre and scale of each person"),
         (["--poses", mpii, "--groups", 17], "16 joints make 1 to 16 groups, not 17"),
+        (["--poses", mpii, "--groups", 0], "16 joints make 1 to 16 groups, not 0"),
         (["--poses", mpii, "--window", 0], "must be positive"),
+        (["--poses", mpii, "--window", "nan"], "must be positive"),
+        (["--poses", mpii, "--window", "inf"], "must be positive"),
+        (["--poses", mpii, "--lattice", -4], "must be positive"),
+        (["--poses", mpii, "--lattice", 400], "choose fewer cells"),
+        (["--poses", mpii, "--lattice", 1], "5 groups cannot be told from the 60 poses"),
+        (["--poses", one], "5 groups cannot be told from the one pose"),
+        (["--poses", two], "5 groups cannot be told from the 2 poses"),
+        (["--poses", alike], "5 groups cannot be told from the 40 poses"),
+        (["--poses", lacking], "has l_hip, pelvis, so that no group can be told for them"),
         (["--poses", mpii, "--poses", tmp_path / "joints.mat"], "give files of one skeleton"),
         (["--poses", tmp_path / "nobody.csv"], "has a pose that can be counted"),
         (["--poses", tmp_path / "none.csv"], "does not exist"),
@@ -146,6 +166,27 @@ def test_errors_are_one_sentence(tmp_path, poses):
         assert sentence in run.output
         assert run.output.startswith("Error: ")
         assert run.output.count("\n") == 1
+
+
+def test_groups_of_few_poses_say_how_far_they_hold_and_warn_of_nothing(tmp_path, poses, recwarn):
+    """Two joints that move together stay together, however few the poses; the rest is told to be chance."""
+    poses[:, 1] = poses[:, 0] + 1
+    poses[20:, 5] = -1  # most have no left ankle
+    report = group_report([csv(tmp_path / "few.csv", poses[:30])], groups=4, lattice=4)
+    assert sum(map(len, report["groups"])) == 16
+    assert next(group for group in report["groups"] if "r_ankle" in group).count("r_knee") == 1
+    assert 0 <= report["trust"]["same"] < 0.5
+    assert report["trust"]["agreement"] < 0.9
+    assert group_report([tmp_path / "few.csv"], groups=4, lattice=4) == report
+    assert group_report([tmp_path / "few.csv"], groups=16)["trust"] is None  # nothing that could be otherwise
+    assert not recwarn.list
+
+
+def test_groups_of_many_poses_are_reported_as_they_are(tmp_path, poses):
+    many = np.random.default_rng(0).uniform(20, 300, (2000, 16, 2)).round(2)
+    report = group_report([csv(tmp_path / "many.csv", many)], lattice=4)
+    assert report["trust"] is None
+    assert "few poses" not in render(report)
 
 
 def found(*arguments):

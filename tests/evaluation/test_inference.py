@@ -279,10 +279,14 @@ def test_no_photograph_and_nothing_just_written_is_replaced(tmp_path, weights):
     first, other = photograph(tmp_path), photograph(tmp_path / "other", at=(30, 30))
     before = first.read_bytes()
     command = ["predict", "--weights", weights, "--output", str(tmp_path)]
+    # Two poses that would be one file are refused before any work.
     done = CliRunner().invoke(main, [*command, str(first), str(other)])
-    assert first.read_bytes() == before
     assert done.exit_code == 1
-    assert f"the pose of {other} would replace {tmp_path / 'photograph_pose.png'}" in done.output
+    assert f"the poses of {first} and {other} would both be {tmp_path / 'photograph_pose.png'}" in done.output
+    assert not list(tmp_path.glob("*_pose.*"))
+    done = CliRunner().invoke(main, [*command, str(first)])
+    assert done.exit_code == 0
+    assert first.read_bytes() == before
     assert json.loads((tmp_path / "photograph_pose.json").read_text())["image"] == str(first)
     # What came out is a photograph too, and stays as it is while it is read.
     drawn = tmp_path / "photograph_pose.png"

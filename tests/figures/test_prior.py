@@ -195,6 +195,7 @@ def test_commands(tmp_path, poses):
     assert "does not exist" in run.output
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_draws_the_same(prior, poses):
     keys = random.keys("train", torch.arange(2000, device="cuda"), seed=1)

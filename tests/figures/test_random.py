@@ -99,6 +99,7 @@ def test_extremes_stay_in_range():
     assert float(torch.tensor(2**24 - 1).float() * 2.0**-24) < 1
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_draws_the_same():
     indices = torch.arange(1000)

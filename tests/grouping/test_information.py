@@ -85,6 +85,7 @@ def test_a_histogram_is_saved_and_goes_on(tmp_path):
         JointHistogram(5).load_state_dict(saved.state_dict())
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("corrected", [False, True])
 def test_the_same_on_a_gpu(corrected):

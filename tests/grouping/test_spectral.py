@@ -60,6 +60,15 @@ def test_groups_are_the_blocks_of_the_affinity():
     assert spectral_groups(information, 8) == [[j] for j in range(8)]
 
 
+def test_a_joint_that_tells_nothing_is_grouped_without_a_warning(recwarn):
+    information = torch.zeros(6, 6)
+    information[:2, :2] = information[2:5, 2:5] = 1.0  # joint 5 tells nothing about any other
+    groups = spectral_groups(information, 3)
+    assert groups == [[0, 1], [2, 3, 4], [5]]
+    assert sorted(joint for group in spectral_groups(torch.zeros(6, 6), 3) for joint in group) == list(range(6))
+    assert not recwarn.list
+
+
 def test_body_groups_are_those_of_the_text():
     assert {frozenset(group) for group in named_groups(body_groups(MPII), MPII)} == {
         frozenset({"head_top", "upper_neck", "thorax"}),

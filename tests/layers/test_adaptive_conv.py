@@ -255,3 +255,16 @@ def test_bad_settings_are_refused():
         AdaptiveConv(4, order="papers")
     with pytest.raises(ValueError, match="an adaptive convolution of 4 to 0 channels has none; give at least 1"):
         AdaptiveConv(4, 0)
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_few_channels_and_large_kernels_return(autocast):
+    """In bfloat16, channels last, where torch's own convolution never does on some processors."""
+    features = torch.randn(2, 16, 32, 32).contiguous(memory_format=torch.channels_last)
+    given = [features.bfloat16().requires_grad_(), torch.randn(2, 16, 15, 15).bfloat16().requires_grad_()]
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        found = dynamic_depthwise_conv2d(*given)
+        found.sum().backward()
+    expected = dynamic_depthwise_conv2d(*(value.detach().float() for value in given))
+    torch.testing.assert_close(found.float(), expected, rtol=2e-2, atol=2e-1)
+    assert all(value.grad.isfinite().all() for value in given)

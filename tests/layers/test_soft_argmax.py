@@ -273,3 +273,31 @@ def test_residual_adds_its_input():
     torch.testing.assert_close(wider(x) - wider.convolution(x), wider.skip(x.relu()), atol=1e-6, rtol=0)
     assert parameters(wider) == parameters(wider.convolution) + 4 * 6 + 2 * 6
     assert wider(x).shape == (2, 6, 5, 5)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
+def test_a_learnt_temperature_has_the_gradient_that_autograd_gives(shape):
+    maps = torch.randn(2, 3, 5, 4, dtype=torch.float64, requires_grad=True)
+    temperature = (0.5 + torch.rand(shape, dtype=torch.float64)).requires_grad_()
+    weight = torch.randn(2, 3, 2, dtype=torch.float64)
+    ours = torch.autograd.grad(soft_argmax(maps, temperature), (maps, temperature), weight)
+    divided = plain(maps / temperature[..., None, None])
+    theirs = torch.autograd.grad(divided, (maps, temperature), weight)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other)
+        assert one.abs().max() > 0
+    chances = spatial_softmax(maps, temperature)
+    torch.testing.assert_close(chances.sum((-2, -1)), torch.ones(2, 3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("temperature", "sentence"),
+    [
+        (torch.tensor([1.0, -2.0, 1.0]), "temperature is -2 somewhere"),
+        (torch.ones(4), r"\(4,\) and there are \(2, 3\)"),
+    ],
+)
+def test_a_temperature_that_fits_no_map_is_named(temperature, sentence):
+    for function in (soft_argmax, spatial_softmax):
+        with pytest.raises(ValueError, match=sentence):
+            function(torch.zeros(2, 3, 4, 4), temperature)

@@ -16,7 +16,6 @@ from PIL import Image
 
 from posebook import pictures
 from posebook.evaluation.benchmarks import BENCHMARKS
-from posebook.ledger.picture import plot_claims
 from posebook.sample import Sample
 from posebook.skeleton import COLOUR_OF_PART, LEFT_COLOUR, LSP, MPII, PARTS, PASCAL_PARTS, RIGHT_COLOUR
 
@@ -223,29 +222,6 @@ def test_importing_needs_no_matplotlib():
     code += "print([m for m in ('matplotlib', 'seaborn', 'ipywidgets', 'h5py', 'scipy', 'PIL') if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
-
-
-def test_claims_have_a_line_each_with_their_verdict():
-    about = {"paper": "some", "place": "Sec. 1", "on": "figures, study", "bound": -0.02}
-    rows = [
-        about | {"claim": "some_gain", "seeds": [0, 1], "values": [0.01, 0.03], "mean": 0.02, "ci95": [0.005, 0.035],
-                 "verdict": "holds", "paper_value": 0.05},
-        about | {"claim": "some_loss", "seeds": [], "values": [], "mean": None, "ci95": None,
-                 "verdict": "not measurable here", "reason": "there is no such set", "paper_value": None},
-    ]  # fmt: skip
-    figure = plot_claims(rows)
-    pixels(figure)
-    first, second = figure.axes
-    assert [text.get_text() for text in first.texts] == ["holds"]
-    assert [text.get_text() for text in second.texts] == ["not measurable here", "there is no such set"]
-    assert first.get_yticklabels()[0].get_text() == "gain\nSec. 1\nfigures, study, 2 seeds"
-    lines = [np.asarray(line.get_xdata(), float).round(9).tolist() for line in first.lines]
-    assert lines == [[-2, -2], [0.5, 3.5], [2], [5]]
-    assert first.collections[0].get_offsets()[:, 0].tolist() == [1, 3]
-    assert not second.lines
-    assert legend_names(figure) == ["95 % interval", "mean", "a seed", "holds above", "the paper"]
-    with pytest.raises(ValueError, match="no claim to show"):
-        plot_claims([])
 
 
 def test_a_sweep_has_a_line_a_network_and_an_interval_over_its_seeds():

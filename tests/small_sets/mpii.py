@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import h5py
 import numpy as np
+from PIL import Image
 from scipy.io import savemat
 
 
@@ -16,6 +17,7 @@ def people(count: int, seed: int = 0) -> dict[str, np.ndarray]:
     part[0, 3] = 0
     visible = (generator.random((count, 16)) < 0.7).astype(float)
     visible[:, 8:10] = 1
+    visible[0, 3] = 0
     names = np.array([f"{number:09d}.jpg" for number in range(count)], "S13")
     return {"imgname": names, "part": part, "visible": visible, "center": centre, "scale": scale,
             "normalize": generator.uniform(20, 60, count)}  # fmt: skip
@@ -63,3 +65,10 @@ def write_mat(path, fields, extra=(), tagged: bool = True):
         return value
 
     savemat(path, {"RELEASE": {"annolist": structures(images), "img_train": train}})
+
+
+def write_images(root, fields) -> None:
+    """A plain photograph for each name."""
+    (root / "images").mkdir(exist_ok=True)
+    for number, name in enumerate(dict.fromkeys(fields["imgname"])):
+        Image.new("RGB", (600, 600), (9 * number % 256, 60, 90)).save(root / "images" / name.decode())

@@ -43,7 +43,9 @@ def cells(arrays):
 
 
 def write_people(path, joints, boxes):
-    savemat(path, {"joints": cells(list(joints)), "boxes": cells([box[None] for box in boxes])})
+    """People whose pixels count from 0, in a file whose pixels count from 1: the middle of the first is (1, 1)."""
+    joints = [np.concatenate([person[:, :2] + 0.5, person[:, 2:]], -1) for person in joints]
+    savemat(path, {"joints": cells(joints), "boxes": cells([box[None] + 0.5 for box in boxes])})
 
 
 def write_set(root, layout=RELEASE):

@@ -5,13 +5,13 @@ import json
 import pytest
 import torch
 from click.testing import CliRunner
-from PIL import Image
 
 from posebook.cli import main
 from posebook.datasets.packed import Packed, pack
-from posebook.papers import NAMES, load_weights, profile_of
+from posebook.papers import NAMES, create, load_weights, profile_of
 from posebook.training.checkpoint import save_weights
-from small_sets.mpii import people, write_h5
+from small_sets import ccp, lip
+from small_sets.mpii import people, write_h5, write_images
 
 TINY = ["--steps", "2", "--batch-size", "4", "--size", "32", "--set", "features=8", "--set", "depth=1"]
 
@@ -60,9 +60,7 @@ def test_a_packed_set_is_trained_on_with_its_margin(tmp_path):
     fields["part"][9, 5] = fields["center"][9] + 126 * fields["scale"][9]  # beyond the crop, within the pack
     for name, some in (("train.h5", slice(8)), ("valid.h5", slice(8, 12))):
         write_h5(tmp_path / name, {key: value[some] for key, value in fields.items()})
-    (tmp_path / "images").mkdir()
-    for number in range(12):
-        Image.new("RGB", (600, 600), (9 * number, 0, 0)).save(tmp_path / f"images/{number:09d}.jpg")
+    write_images(tmp_path, fields)
     pack("mpii", tmp_path, tmp_path / "mpii.pack", 32, progress=False)
     data = ["--dataset", "packed", "--data-root", str(tmp_path / "mpii.pack")]
     done = CliRunner().invoke(
@@ -131,3 +129,109 @@ def test_other_networks_take_no_learner(tmp_path, option):
     done = CliRunner().invoke(main, ["train", "hourglass", *TINY, option, "x", "--output", str(tmp_path)])
     assert done.exit_code == 1
     assert f"{option} is for parsing_induced, and hourglass starts from nothing else" in done.output
+
+
+def trained(*arguments):
+    return CliRunner().invoke(main, ["train", "hourglass", *TINY, "--device", "cpu", *map(str, arguments)])
+
+
+def packed(root, out):
+    return CliRunner().invoke(main, ["data", "pack", "lip", str(root), str(out), "--size", "32"])
+
+
+def test_a_class_of_a_handful_trains_and_is_told_its_splits(tmp_path):
+    lip.write_part(tmp_path, "train", 5)
+    lip.write_part(tmp_path, "val", 2)
+    data = ["--dataset", "lip", "--data-root", tmp_path]
+    done = trained(*data, "--output", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith("lip: 4 people in train, 1 people in validation, 2 people in test\n")
+    assert (tmp_path / "out/last.safetensors").is_file()
+
+
+def test_nothing_to_learn_is_said_and_not_trained_on(tmp_path):
+    ccp.write_set(tmp_path / "ccp", 5)
+    done = trained("--dataset", "ccp", "--data-root", tmp_path / "ccp", "--output", tmp_path / "a")
+    assert done.exit_code == 1
+    assert "ccp has no joint annotated in its " in done.output
+    assert not (tmp_path / "a").exists()
+    # Photographs that are there and cannot be read: known once they are opened.
+    lip.write_part(tmp_path / "lip", "train", 5)
+    lip.write_part(tmp_path / "lip", "val", 2)
+    for photograph in (tmp_path / "lip").rglob("*.jpg"):
+        photograph.write_bytes(b"not a photograph")
+    with pytest.warns(UserWarning, match="cannot be read"):
+        done = trained("--dataset", "lip", "--data-root", tmp_path / "lip", "--output", tmp_path / "b")
+    assert done.exit_code == 1
+    assert "lip/train gave no joint to learn from" in done.output
+    assert not list((tmp_path / "b").glob("*.safetensors"))
+    with pytest.warns(UserWarning, match="cannot be read"):
+        done = CliRunner().invoke(
+            main, ["data", "pack", "lip", str(tmp_path / "lip"), str(tmp_path / "p"), "--size", "32"]
+        )
+    assert done.exit_code == 1
+    assert "photographs of lip's train split can be read" in done.output
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_packed_file_tells_what_could_not_be_read(tmp_path):
+    lip.write_part(tmp_path / "lip", "train", 6)
+    lip.write_part(tmp_path / "lip", "val", 3)
+    next((tmp_path / "lip").rglob("val_images/*.jpg")).write_bytes(b"not a photograph")
+    with pytest.warns(UserWarning, match="cannot be read"):
+        done = CliRunner().invoke(
+            main, ["data", "pack", "lip", str(tmp_path / "lip"), str(tmp_path / "p"), "--size", "32"]
+        )
+    assert done.exit_code == 0, done.output
+    assert "; 1 are grey images without joints, for their photographs could not be read; the file is" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--size", "0"], "figures need a size of 32 or more that 8 divides, not 0"),
+        (["--data-root", "here"], "'figures' are rendered and lie in no folder, and root is here: name the set"),
+        (["--lr", "nan"], "recipe: learning_rate is nan; give a number above 0"),
+        (["--minutes", "inf"], "recipe: minutes is inf; give a number above 0"),
+    ],
+)
+def test_numbers_that_are_none_and_options_that_mean_nothing_are_refused(tmp_path, arguments, sentence):
+    done = CliRunner().invoke(main, ["train", "hourglass", *arguments, "--output", str(tmp_path / "out")])
+    assert done.exit_code == 1
+    assert sentence in done.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_place_that_cannot_be_written_to_is_known_before_training(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    for place, sentence in (("file", "file is a file: give another folder"), ("file/out", "out cannot be written to")):
+        done = trained("--output", tmp_path / place)
+        assert done.exit_code == 1
+        assert sentence in done.output
+    usage = type("usage", (), {"free": 10_000})
+    monkeypatch.setattr("posebook.training.runs.shutil.disk_usage", lambda path: usage)
+    done = trained("--output", tmp_path / "full")
+    assert done.exit_code == 1
+    assert "and its disk has 0 MB free: make room" in done.output
+
+
+def test_what_is_no_run_and_no_weights_of_ours_is_named(tmp_path):
+    (tmp_path / "out").mkdir()
+    torch.save({"epoch": 3}, tmp_path / "out/state.pt")
+    done = trained("--output", tmp_path / "out")
+    assert done.exit_code == 1
+    assert "state.pt is not the state of a run of posebook's" in done.output
+    torch.save({}, tmp_path / "w.pth")
+    with pytest.raises(ValueError, match=r"w\.pth is not a file of posebook's weights, which end in \.safetensors"):
+        load_weights(tmp_path / "w.pth")
+    with pytest.raises(FileNotFoundError, match="there are no weights at"):
+        load_weights(tmp_path / "x.pth")
+    model = create("hourglass", size=32, stacks=1, features=8, depth=1)
+    save_weights(tmp_path / "strange", model, "hourglass", "spiders", {})
+    with pytest.raises(ValueError, match="joints are in the order of 'spiders'; known are mpii"):
+        load_weights(tmp_path / "strange")
+    with torch.no_grad():
+        model.to_maps[0].bias[2] = torch.nan
+    save_weights(tmp_path / "lost", model, "hourglass", "mpii", {})
+    with pytest.raises(ValueError, match=r"to_maps\.0\.bias holds values that are not numbers"):
+        load_weights(tmp_path / "lost")

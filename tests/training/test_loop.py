@@ -253,6 +253,10 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(tmp_path):
     recipe = Recipe(steps=30, batch_size=4, log_every=5, save_every=5)
     with pytest.raises(ValueError, match=r"at step 13 the loss became nan; the last good state is kept in .*a\. Lower"):
         train(Toy(), Poisoned(), recipe, output=tmp_path / "a", progress=False)
+    # Where nothing is kept yet, nothing is promised.
+    late = replace(recipe, save_every=20)
+    with pytest.raises(ValueError, match=r"at step 13 the loss became nan\. Lower"):
+        train(Toy(), Poisoned(), late, output=tmp_path / "b", progress=False)
     state = torch.load(tmp_path / "a/state.pt", weights_only=True)
     assert state["run"]["step"] == 10
     assert all(value.isfinite().all() for value in state["parts"]["model"].values())

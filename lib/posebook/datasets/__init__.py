@@ -49,7 +49,7 @@ def open_dataset(
         options: what the dataset's own class takes beside these.
 
     Raises:
-        ValueError: an unknown name or split, or a real set without a root.
+        ValueError: an unknown name or split, a real set without a root, or figures with one.
     """
     if name not in NAMES:
         raise ValueError(f"no dataset is called '{name}'; there are {', '.join(NAMES)}")
@@ -57,6 +57,10 @@ def open_dataset(
     module, attribute = _CLASSES[name]
     opened = getattr(import_module(f"posebook.{module}"), attribute)
     if name == "figures":
+        if root is not None:
+            raise ValueError(
+                f"the people of 'figures' are rendered and lie in no folder, and root is {root}: name the set"
+            )
         return opened(split, size=size, device=device, seed=seed, **options)
     if root is None:
         raise ValueError(f"dataset '{name}' needs the folder it lies in: give its root (data_root in a notebook)")

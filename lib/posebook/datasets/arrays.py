@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 
+# What MATLAB keeps in a file of version 7.3 beside the variables.
+_INTERNAL = ("#refs#", "#subsystem#")
+
 
 def read_matlab(path: str | Path, *names: str, squeeze: bool = True) -> dict[str, Any]:
     """Variables of a MATLAB file of any version.
@@ -44,14 +47,17 @@ def matlab_names(path: str | Path) -> list[str]:
     try:
         if h5py.is_hdf5(path):
             with h5py.File(path) as file:
-                return [name for name in file if not name.startswith("#")]
+                return [name for name in file if name not in _INTERNAL]
         return [name for name, *_ in whosmat(path)]
     except Exception as error:
         raise ValueError(f"{path} is not a MATLAB file that can be read ({error}): get the set again") from error
 
 
-def read_hdf5(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of numbers in an HDF5 file, by name; of those in its groups, by the last part of the name.
+def read_hdf5(path: str | Path, *names: str) -> dict[str, np.ndarray]:
+    """Arrays in an HDF5 file, by name; those in its groups too, by the last part of the name.
+
+    Args:
+        names: which; all of the file's where none is given.
 
     Raises:
         FileNotFoundError, ValueError: no such file; one that is not HDF5 or cut short.
@@ -61,18 +67,19 @@ def read_hdf5(path: str | Path) -> dict[str, np.ndarray]:
     path = _there(path)
     found: dict[str, np.ndarray] = {}
 
-    def take(name: str, value: h5py.Dataset | h5py.Group) -> None:
-        if isinstance(value, h5py.Dataset) and value.dtype.kind in "fiu":
-            # What lies at the top counts before what lies in a group.
-            found.setdefault(name.rsplit("/", 1)[-1], value[()])
+    def take(group: h5py.Group) -> None:
+        for name, value in group.items():
+            # What lies further up counts before what lies in a group.
+            if isinstance(value, h5py.Dataset) and name not in found and (not names or name in names):
+                found[name] = np.asarray(value[()])
+        for value in group.values():
+            if isinstance(value, h5py.Group):
+                take(value)
 
     try:
         with h5py.File(path) as file:
-            for name, value in sorted(file.items(), key=lambda item: isinstance(item[1], h5py.Group)):
-                take(name, value)
-                if isinstance(value, h5py.Group):
-                    value.visititems(take)
-    except OSError as error:
+            take(file)
+    except (OSError, KeyError) as error:
         raise ValueError(f"{path} is not an HDF5 file, or it is cut short ({error})") from error
     return found
 
@@ -95,7 +102,7 @@ def _read_73(path: Path, names: tuple[str, ...], squeeze: bool) -> dict[str, Any
     import h5py
 
     with h5py.File(path) as file:
-        chosen = [name for name in names or file if name in file and not name.startswith("#")]
+        chosen = [name for name in names or file if name in file and name not in _INTERNAL]
         return {name: _value(file, file[name], squeeze) for name in chosen}
 
 

@@ -20,7 +20,7 @@ from jaxtyping import UInt8
 
 from posebook.datasets.arrays import read_matlab
 from posebook.datasets.labelled import LabelledPeople, LabelledPhotographs, check_labelled
-from posebook.datasets.photographs import remainders
+from posebook.datasets.photographs import assign
 from posebook.skeleton import ABSENT, IGNORE_LABEL, MPII, PART_INDEX, PARTS
 
 # Side of a person's window beside the longer side of the box around the labelled pixels.
@@ -122,8 +122,8 @@ class CCP(LabelledPhotographs):
         """The people of the split."""
         people = read_people(self.root)
         self._table = part_table(self.root)
-        remainder = remainders((path.stem for path in people.paths), 10).clamp_max(2)
-        return people[remainder == ("test", "validation", "train").index(self.split)]
+        of = assign([path.stem for path in people.paths], 10, ("test", "validation"))
+        return people[torch.tensor([name == self.split for name in of])]
 
     def read_map(self, path: Path) -> UInt8[np.ndarray, "h w"]:
         """A label map in LIP's parts."""
@@ -184,8 +184,11 @@ def check(root: str | Path, progress: bool = True) -> tuple[bool, str]:
 def _read_map(path: Path, table: UInt8[np.ndarray, " tags"]) -> UInt8[np.ndarray, "h w"]:
     """A label map in LIP's parts."""
     tags = read_matlab(path, "groundtruth", squeeze=False)["groundtruth"]
-    if tags.ndim != 2 or tags.dtype.kind not in "ui" or tags.max() >= len(table):
+    # Some programs write whole numbers as doubles.
+    whole = tags.astype(np.int64) if tags.dtype.kind in "uif" and np.isfinite(tags).all() else tags
+    if tags.ndim != 2 or whole.dtype.kind not in "ui" or (whole != tags).any() or not 0 <= tags.max() < len(table):
         raise ValueError(f"its groundtruth is not a map of the {len(table)} tags")
+    tags = whole
     # A photograph in which nothing is tagged was not annotated: it does not show background alone.
     return table[tags] if tags.any() else np.full(tags.shape, IGNORE_LABEL, np.uint8)
 

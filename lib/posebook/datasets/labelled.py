@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from posebook.datasets import photographs
+from posebook.datasets import images, photographs
 from posebook.datasets.photographs import People, Photographs, missing_files
 from posebook.sample import Sample
 from posebook.skeleton import IGNORE_LABEL
@@ -215,12 +215,9 @@ def check_labelled(name: str, people: LabelledPeople, read_map: ReadMap, progres
 
 
 def _extent(path: Path) -> tuple[int, int]:
-    """Width and height of a photograph; 0, 0 where it cannot be opened, which reading it says more about."""
-    from PIL import Image
-
+    """Width and height of an upright photograph; 0, 0 where it cannot be opened, which reading it says more about."""
     try:
-        with Image.open(path) as image:
-            return image.size
+        return images.extent(path)
     except Exception:  # Pillow raises many kinds on broken files, not all of them OSError
         return 0, 0
 

@@ -21,7 +21,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from posebook.datasets.labelled import LabelledPeople, LabelledPhotographs, check_labelled, read_png
-from posebook.datasets.photographs import remainders
+from posebook.datasets.photographs import FROM_ONE, assign
+from posebook.datasets.tables import read_table
 from posebook.sample import check_split, head_size
 from posebook.skeleton import MPII, OCCLUDED, PARTS, VISIBLE
 
@@ -76,8 +77,8 @@ def read_split(root: str | Path, split: str) -> LabelledPeople:
     if split == "test":
         return _read_official(root, "val")
     people = _read_official(root, "train")
-    held_out = remainders((path.stem.split("_")[0] for path in people.paths), HELD_OUT) == 0
-    return people[held_out == (split == "validation")]
+    of = assign([path.stem.split("_")[0] for path in people.paths], HELD_OUT, ("validation",))
+    return people[torch.tensor([name == split for name in of])]
 
 
 def check(root: str | Path, progress: bool = True) -> tuple[bool, str]:
@@ -100,24 +101,12 @@ def read_annotations(path: str | Path) -> tuple[list[str], Float[Tensor, "n 16 2
     Raises:
         FileNotFoundError, ValueError: no such file; one with other lines.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist")
-    with path.open(errors="replace") as file:
-        rows = [line.strip().split(",") for line in file if line.strip()]
-    what = f"{path}: a line is not a name and {len(MPII)} times x, y, v"
-    wrong = next((number for number, row in enumerate(rows, 1) if len(row) != 1 + 3 * len(MPII)), None)
-    if wrong or not rows:
-        raise ValueError(f"{what}: {f'line {wrong} has {len(rows[wrong - 1])} fields' if wrong else 'there is none'}")
-    try:
-        numbers = np.array([row[1:] for row in rows], np.float32)
-    except ValueError as error:
-        raise ValueError(f"{what}: {error}") from error
-    x, y, third = torch.from_numpy(numbers).reshape(-1, len(MPII), 3).unbind(-1)
+    names, numbers = read_table(path, (3 * len(MPII),), f"a name and {len(MPII)} times x, y, v")
+    x, y, third = torch.from_numpy(numbers).float().reshape(-1, len(MPII), 3).unbind(-1)
     joints = torch.stack([x, y], -1)
     annotated = joints.isfinite().all(-1) & third.isfinite() & (joints >= 0).all(-1)
     presence = torch.where(third > 0, OCCLUDED, VISIBLE) * annotated
-    return [row[0] for row in rows], joints, presence.to(torch.uint8)
+    return names, joints, presence.to(torch.uint8)
 
 
 def _read_official(root: str | Path, part: str) -> LabelledPeople:
@@ -136,7 +125,7 @@ def _read_official(root: str | Path, part: str) -> LabelledPeople:
     unknown = torch.full((len(names),), torch.nan)
     return LabelledPeople(
         paths=[images / name for name in names],
-        joints=joints - 0.5,
+        joints=joints - FROM_ONE,
         presence=presence,
         centre=torch.stack([unknown, unknown], -1),
         window=unknown.clone(),

@@ -9,8 +9,8 @@ Both come as `joints.mat` beside a folder `images/`, and differ in what they hol
 Johnson, Everingham, *Clustered Pose and Nonlinear Appearance Models for Human Pose Estimation*, BMVC 2010;
 *Learning Effective Human Pose Estimation from Inaccurate Annotation*, CVPR 2011.
 
-Open: coordinates are taken as they stand. MATLAB counts from 1, posebook has the first pixel's corner at 0; the sets do
-not say which their labels mean, and the error is at most half a pixel to one of the photograph.
+Open: the sets do not say from what their coordinates count. They are taken to count pixels from 1, as MATLAB does, in
+which their labels were made: half a pixel is taken off.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from posebook.datasets.arrays import read_matlab
-from posebook.datasets.photographs import People, Photographs, box_around
+from posebook.datasets.photographs import FROM_ONE, People, Photographs, box_around
 from posebook.sample import head_size
 from posebook.skeleton import ABSENT, OCCLUDED, VISIBLE
 from posebook.skeleton import LSP as LSP_SKELETON
@@ -77,6 +77,7 @@ def read_people(root: str | Path, name: str) -> People:
     """Everyone in LSP or LSPET by number, those without any annotated joint included (their centre is NaN)."""
     root = Path(root)
     joints, presence = read_labels(root / "joints.mat", name)
+    joints = joints - FROM_ONE
     centre, window = box_around(joints, presence, CONTEXT)
     digits = 4 if name == "lsp" else 5
     paths = [root / "images" / f"im{number:0{digits}d}.jpg" for number in range(1, len(joints) + 1)]
@@ -84,7 +85,9 @@ def read_people(root: str | Path, name: str) -> People:
 
 
 def read_labels(path: str | Path, name: str) -> tuple[Float[Tensor, "n 14 2"], UInt8[Tensor, "n 14"]]:
-    """Positions and presence of everyone in the `joints.mat` of LSP or LSPET; what is not a number is absent.
+    """Positions, in the file's own pixels, and presence of everyone in the `joints.mat` of LSP or LSPET.
+
+    Absent is what is not a number, what LSPET calls not annotated, and in LSP what is -1, -1.
 
     Raises:
         FileNotFoundError, ValueError: as `read_joints` does; the file is evidently the other of the two sets.
@@ -92,7 +95,10 @@ def read_labels(path: str | Path, name: str) -> tuple[Float[Tensor, "n 14 2"], U
     joints, third = read_joints(path)
     _refuse_the_other(Path(path), name, third)
     zero, one = (VISIBLE, OCCLUDED) if name == "lsp" else (ABSENT, VISIBLE)
-    return joints, (torch.where(third > 0, one, zero) * joints.isfinite().all(-1)).to(torch.uint8)
+    annotated = joints.isfinite().all(-1)
+    if name == "lsp":
+        annotated &= ~(joints < 0).all(-1)
+    return joints, (torch.where(third > 0, one, zero) * annotated).to(torch.uint8)
 
 
 def read_joints(path: str | Path) -> tuple[Float[Tensor, "n 14 2"], Float[Tensor, "n 14"]]:

@@ -3,22 +3,24 @@
 Andriluka, Pishchulin, Gehler, Schiele, *2D Human Pose Estimation: New Benchmark and State of the Art Analysis*,
 CVPR 2014.
 
-Open: coordinates are taken as they stand. MATLAB counts from 1, posebook has the first pixel's corner at 0; the set
-does not say which its labels mean, and the error is at most half a pixel to one of the photograph.
+Coordinates count pixels from 1, as MATLAB does and as the set's authors have confirmed: the middle of the first pixel
+is (1, 1), and (0.5, 0.5) here.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor
 
-from posebook.datasets.arrays import read_matlab
-from posebook.datasets.photographs import People, Photographs, box_around, remainders
+from posebook.datasets.arrays import matlab_names, read_hdf5, read_matlab
+from posebook.datasets.photographs import FROM_ONE, People, Photographs, assign, box_around
+from posebook.datasets.tables import read_table
 from posebook.sample import HEAD_OF_DIAGONAL, HEAD_OF_JOINTS, check_split
 from posebook.sample import head_size as head_length
 from posebook.skeleton import FLIC, OCCLUDED, VISIBLE, Skeleton
@@ -30,6 +32,12 @@ MAT = "mpii_human_pose_v1_u12_1.mat"
 # scale lower, so that feet are not cut off (Newell et al., ECCV 2016, in their published code).
 HEIGHT, CONTEXT, SHIFT = 200.0, 1.25, 15.0
 
+# The joints in MPII's order, by the names in the `gt_valid.mat` of public evaluation code.
+EVALUATION_NAMES = (
+    "rank", "rkne", "rhip", "lhip", "lkne", "lank", "pelv", "thor",
+    "neck", "head", "rwri", "relb", "rsho", "lsho", "lelb", "lwri",
+)  # fmt: skip
+
 
 @dataclass
 class Annotations:
@@ -37,14 +45,15 @@ class Annotations:
 
     Attributes:
         skeleton: the order of the joints: MPII's, or FLIC's for its files.
-        images: file name of each person's photograph.
+        images: file name of each person's photograph; empty where the file does not say.
         joints: (x, y); meaningless where `presence` is 0.
-        presence: 0 not annotated (a coordinate that is not above 0), 1 occluded, 2 visible; a `.csv` does not tell
-            what is occluded, so its joints count as visible.
-        centre, scale: a person's position and height / 200 as in the official `.mat`; from a `.csv`, from the box
-            around the joints.
-        head_size: 0.6 x the diagonal of the head box; from a `.csv`, 0.75 x the distance from upper neck to head top;
-            NaN where it is not known, as for FLIC.
+        presence: 0 not annotated, 1 occluded, 2 visible. Not annotated is, in a `.mat`, what it does not list; in other
+            files, where neither coordinate is above 0 and it is not called visible: heads reach beyond their
+            photographs. A `.csv` does not tell what is occluded, so its joints count as visible.
+        centre, scale: a person's position and height / 200 as in the official `.mat`; from the box around the joints
+            where a file has neither.
+        head_size: 0.6 x the diagonal of the head box; where a file has none, 0.75 x the distance from upper neck to
+            head top; NaN where it is not known, as for FLIC.
     """
 
     skeleton: Skeleton
@@ -114,9 +123,9 @@ def _as_people(annotations: Annotations, folder: Path) -> People:
     down = torch.stack([torch.zeros_like(scale), SHIFT * scale], -1)
     return People(
         paths=[folder / name for name in annotations.images],
-        joints=annotations.joints,
+        joints=annotations.joints - FROM_ONE,
         presence=annotations.presence,
-        centre=annotations.centre + down,
+        centre=annotations.centre + down - FROM_ONE,
         window=CONTEXT * HEIGHT * scale,
         head_size=annotations.head_size,
     )
@@ -142,8 +151,9 @@ def read_split(root: str | Path, split: str) -> Annotations:
     else:
         people = read_annotations(train)
         if valid is None:
-            held_out = remainders(people.images, 10) == 0
-            people = people[held_out == (split != "train")]
+            people = people[
+                torch.tensor([(of == "train") == (split == "train") for of in assign(people.images, 10, ("test",))])
+            ]
         else:
             shown = set(read_annotations(valid).images)
             people = people[torch.tensor([name not in shown for name in people.images])]
@@ -151,10 +161,11 @@ def read_split(root: str | Path, split: str) -> Annotations:
 
 
 def read_annotations(path: str | Path) -> Annotations:
-    """People in an MPII-style `.h5` (FLIC's too), an MPII `.csv`, or MPII's official `.mat`.
+    """People in an MPII-style `.h5` (FLIC's too), `.csv` or `.json`, in MPII's official `.mat`, or a `gt_valid.mat`.
 
-    From the `.mat` come the people of the training images who have joints and a scale. Some `.h5` files hold centre
-    and scale with the window's shift and enlargement applied already; they are brought back to the official ones.
+    In the file's own pixels, which count from 1 as MATLAB does; `read_people` counts from 0 as all of posebook does.
+    From the official `.mat` come the people of the training images who have joints and a scale. Some `.h5` files hold
+    centre and scale with the window's shift and enlargement applied; they are brought back to the official ones.
 
     Raises:
         FileNotFoundError, ValueError: no such file; another kind of file, or one that cannot be read.
@@ -162,37 +173,55 @@ def read_annotations(path: str | Path) -> Annotations:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
-    readers = {".h5": _read_h5, ".csv": _read_csv, ".mat": _read_mat}
-    if path.suffix not in readers:
-        raise ValueError(f"{path}: annotations are read from .h5, .csv and .mat files")
+    readers = {".h5": _read_h5, ".csv": _read_csv, ".json": _read_json, ".mat": _read_mat}
+    if path.suffix.lower() not in readers:
+        raise ValueError(f"{path}: annotations are read from {', '.join(readers)} files")
     try:
-        return readers[path.suffix](path)
-    except (OSError, KeyError, IndexError, TypeError, AttributeError, NotImplementedError) as error:
-        raise ValueError(f"{path} is not an annotation file of MPII that can be read: {error}") from error
+        return readers[path.suffix.lower()](path)
+    except Exception as error:  # as many kinds as there are ways for a file to be something else
+        if str(path) in str(error):
+            raise
+        raise ValueError(f"{path} is not an annotation file of MPII that can be read ({error!r})") from error
 
 
 def _read_h5(path: Path) -> Annotations:
-    import h5py
-
-    with h5py.File(path) as file:
-        missing = {"imgname", "part", "visible", "center", "scale", "normalize"} - set(file)
-        if missing:
-            raise ValueError(f"{path} lacks {', '.join(sorted(missing))}: it is not an annotation file of MPII or FLIC")
-        names, part, visible, centre, scale, head = (
-            file[key][:] for key in ("imgname", "part", "visible", "center", "scale", "normalize")
-        )
+    fields = ("imgname", "part", "visible", "center", "scale", "normalize")
+    found = read_hdf5(path, *fields)
+    if missing := [name for name in fields if name not in found]:
+        raise ValueError(f"{path} lacks {', '.join(sorted(missing))}: it is not an annotation file of MPII or FLIC")
+    names, part, visible, centre, scale, head = (found[name] for name in fields)
     skeleton = {(16, 2): MPII_SKELETON, (11, 2): FLIC}.get(part.shape[1:])
     if skeleton is None:
         raise ValueError(f"{path}: part is {'x'.join(map(str, part.shape))}; MPII's is Nx16x2 and FLIC's Nx11x2")
-    if names.ndim == 2:  # one character a cell, as some files store them
-        names = [bytes(row.astype(np.uint8)) for row in names]
     if skeleton is MPII_SKELETON:
         centre, scale = _official_window(centre, scale)
     else:
         head = np.full_like(head, np.nan)
-    return _annotations(
-        [bytes(name).rstrip(b"\0").decode() for name in names], part, visible, centre, scale, head, skeleton
+    present = (part > 0).any(-1) | (visible > 0)
+    return _annotations(texts(names), part, present, visible, centre, scale, head, skeleton)
+
+
+def texts(names: np.ndarray) -> list[str]:
+    """Names as HDF5 files store them: texts, or a number per letter."""
+    if names.ndim == 2:
+        names = [bytes(row.astype(np.uint8)) for row in names]
+    names = [name.item() if isinstance(name, np.ndarray) else name for name in names]  # a text alone in a cell
+    return [name if isinstance(name, str) else bytes(name).rstrip(b"\0").decode() for name in names]
+
+
+def _read_json(path: Path) -> Annotations:
+    """A list of people with `joints`, `joints_vis`, `image`, `center` and `scale`, as public training code has it."""
+    people = json.loads(path.read_text(encoding="utf-8-sig"))
+    part, visible, centre, scale = (
+        np.array([person[key] for person in people], float) for key in ("joints", "joints_vis", "center", "scale")
     )
+    if part.shape[1:] != (16, 2) or visible.shape[1:] != (16,):
+        raise ValueError(f"{path}: joints are {'x'.join(map(str, part.shape))}; MPII's are Nx16x2")
+    present = (part > 0).any(-1) | (visible > 0)
+    unknown = np.full(len(people), np.nan)
+    found = _annotations([person["image"] for person in people], part, present, visible, centre, scale, unknown)
+    found.head_size = HEAD_OF_JOINTS * head_length(found.joints, found.presence, MPII_SKELETON)
+    return found
 
 
 def _official_window(
@@ -209,28 +238,34 @@ def _official_window(
 
 
 def _read_csv(path: Path) -> Annotations:
-    with path.open(errors="replace") as file:
-        rows = [line.strip().split(",") for line in file if line.strip()]
-    wrong = next((number for number, row in enumerate(rows, 1) if len(row) != 33), None)
-    if wrong or not rows:
-        found = f"line {wrong} has {len(rows[wrong - 1])} fields" if wrong else "it is empty"
-        raise ValueError(f"{path}: {found}; a line is an image's name and 16 times x, y")
-    try:
-        part = np.array([row[1:] for row in rows], np.float64).reshape(-1, 16, 2)
-    except ValueError as error:
-        raise ValueError(f"{path}: a coordinate is not a number ({error})") from error
-    unknown = np.full(len(rows), np.nan)
+    names, numbers = read_table(path, (32,), "an image's name and 16 times x, y")
+    part = numbers.reshape(-1, 16, 2)
+    return _framed(names, part, (part > 0).any(-1), np.ones(part.shape[:2]), None)
+
+
+def _framed(
+    images: list[str],
+    part: Float[np.ndarray, "n 16 2"],
+    present: Bool[np.ndarray, "n 16"],
+    visible: Shaped[np.ndarray, "n 16"],
+    head: Float[np.ndarray, " n"] | None,
+) -> Annotations:
+    """People of a file without centre and scale: from the box around their joints; and head size, if it has none."""
+    unknown = np.full(len(images), np.nan)
     centre = np.stack([unknown, unknown], -1)
-    people = _annotations([row[0] for row in rows], part, np.ones(part.shape[:2]), centre, unknown, unknown)
+    people = _annotations(images, part, present, visible, centre, unknown, unknown if head is None else head)
     # The window of the box, so that centre and scale mean what they mean elsewhere.
     middle, side = box_around(people.joints, people.presence, 1.0)
     people.scale = side / HEIGHT
     people.centre = middle - torch.stack([torch.zeros_like(side), SHIFT * people.scale], -1)
-    people.head_size = HEAD_OF_JOINTS * head_length(people.joints, people.presence, MPII_SKELETON)
+    if head is None:
+        people.head_size = HEAD_OF_JOINTS * head_length(people.joints, people.presence, MPII_SKELETON)
     return people
 
 
 def _read_mat(path: Path) -> Annotations:
+    if "pos_gt_src" in matlab_names(path):
+        return _read_evaluation(path)
     release = read_matlab(path, "RELEASE")["RELEASE"]
     names, people = [], []
     for image, train in zip(np.atleast_1d(release.annolist), np.atleast_1d(release.img_train), strict=True):
@@ -245,25 +280,45 @@ def _read_mat(path: Path) -> Annotations:
 
 
 def _read_person(person) -> tuple | None:
-    """Joints, visibility, centre, scale and head size of one entry of `annorect`; None where it lacks joints."""
+    """Joints, which there are, which are visible, centre, scale and head size of one entry of `annorect`.
+
+    None where it lacks joints.
+    """
     points = getattr(getattr(person, "annopoints", None), "point", None)
     centre, scale = getattr(person, "objpos", None), getattr(person, "scale", None)
     if points is None or np.size(scale) != 1 or not hasattr(centre, "x"):
         return None
-    part, visible = np.zeros((16, 2)), np.ones(16)
+    part, present, visible = np.zeros((16, 2)), np.zeros(16, bool), np.ones(16)
     for point in np.atleast_1d(points):
-        part[int(point.id)] = point.x, point.y
+        joint = int(point.id)
+        part[joint], present[joint] = (point.x, point.y), True
         # Neck and head top carry no tag, and some files none at all: what is annotated is then taken as visible.
         tag = getattr(point, "is_visible", "")
-        visible[int(point.id)] = float(tag) if np.size(tag) == 1 and str(tag) else 1.0
+        visible[joint] = float(tag) if np.size(tag) == 1 and str(tag) else 1.0
     corners = [float(getattr(person, key, np.nan)) for key in ("x1", "y1", "x2", "y2")]
     head = HEAD_OF_DIAGONAL * np.hypot(corners[2] - corners[0], corners[3] - corners[1])
-    return part, visible, np.array([centre.x, centre.y], float), float(scale), head
+    return part, present, visible, np.array([centre.x, centre.y], float), float(scale), head
+
+
+def _read_evaluation(path: Path) -> Annotations:
+    """The labels that public evaluation code compares with (`gt_valid.mat`): joints x 2 x people, and head boxes.
+
+    It names the joints in its own words, and no photographs.
+    """
+    wanted = ("dataset_joints", "jnt_missing", "pos_gt_src", "headboxes_src")
+    names, missing, part, boxes = read_matlab(path, *wanted).values()
+    order = [list(names).index(name) for name in EVALUATION_NAMES]
+    part = part.reshape(16, 2, -1)[order].transpose(2, 0, 1)
+    present = missing.reshape(16, -1)[order].T == 0
+    corners = boxes.reshape(2, 2, -1)
+    head = HEAD_OF_DIAGONAL * np.linalg.norm(corners[1] - corners[0], axis=0)
+    return _framed([""] * len(part), part, present, np.ones(present.shape), head)
 
 
 def _annotations(
     images: list[str],
     part: np.ndarray,
+    present: np.ndarray,
     visible: np.ndarray,
     centre: np.ndarray,
     scale: np.ndarray,
@@ -271,6 +326,6 @@ def _annotations(
     skeleton: Skeleton = MPII_SKELETON,
 ) -> Annotations:
     part, centre, scale, head = (torch.from_numpy(np.asarray(a, np.float32)) for a in (part, centre, scale, head))
-    annotated = (part > 0).all(-1)
+    annotated = torch.from_numpy(np.asarray(present)) & part.isfinite().all(-1)
     presence = torch.where(torch.from_numpy(np.asarray(visible)) > 0, VISIBLE, OCCLUDED) * annotated
     return Annotations(skeleton, images, part, presence.to(torch.uint8), centre, scale, head)

@@ -23,7 +23,8 @@ from torch import Tensor
 
 from posebook.datasets import open_dataset
 from posebook.datasets.labelled import LabelledPhotographs, nearest
-from posebook.datasets.photographs import inside
+from posebook.datasets.photographs import GREY, inside
+from posebook.paths import check_writable
 from posebook.sample import SPLITS, Dataset, Sample, torso_size
 from posebook.skeleton import SKELETONS
 
@@ -87,6 +88,17 @@ class Packed:
     def length(self) -> int:
         """People in the split."""
         return len(self._images)
+
+    @property
+    def annotated(self) -> int:
+        """Annotated joints of the split."""
+        return int((self._labels["presence"] > 0).sum())
+
+    @property
+    def unreadable(self) -> int:
+        """People of the split whose photographs could not be read when it was packed: grey, without any joint."""
+        nobody = (~(self._labels["presence"] > 0).any(1)).nonzero()[:, 0].to(self._images.device)
+        return sum(int((self._images[some] == GREY).flatten(1).all(1).sum()) for some in nobody.split(_BATCH))
 
     @property
     def outside(self) -> int:
@@ -176,7 +188,7 @@ def pack(
         about["parts"] = json.dumps(labelled[0].parts)
     header = _header(datasets, side, about)
     total, places = _places(header)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(out.parent)
     free = shutil.disk_usage(out.parent).free
     if total > free:
         raise OSError(f"{out} would take {total / 1e9:.1f} GB and {out.parent} has {free / 1e9:.1f} GB free")
@@ -189,6 +201,9 @@ def pack(
             file.write(len(header).to_bytes(8, "little") + header)
             for split, dataset in datasets.items():
                 _write(file, dataset, places[split], bar.update)
+                unread = len({path for path in dataset.people.paths if path in dataset.broken})
+                if unread == len(set(dataset.people.paths)):
+                    raise ValueError(f"none of the {unread:,} photographs of {name}'s {split} split can be read")
         os.chmod(beside, 0o644)
         os.replace(beside, out)
     except BaseException:
@@ -201,12 +216,15 @@ def check(path: str | Path) -> str:
     """A sentence on what a packed file holds; ValueError or FileNotFoundError where it is none."""
     path = Path(path)
     _, about = _open(path, None)
-    counts = [
-        f"{Packed(path, split, size=int(about['size'])).length:,} {split}" for split in json.loads(about["stored"])
-    ]
+    sets = {split: Packed(path, split, size=int(about["size"])) for split in json.loads(about["stored"])}
+    counts = [f"{some.length:,} {split}" for split, some in sets.items()]
     parts = f", with {len(json.loads(about['parts']))} part labels" if "parts" in about else ""
+    # What could not be read was packed as the reader gives it.
+    lost = sum(some.unreadable for some in sets.values())
+    grey = f"; {lost:,} are grey images without joints, for their photographs could not be read" if lost else ""
     return (
-        f"{path.name}: {about['name']} packed at {about['size']} pixels, {', '.join(counts)}{parts}; the file is whole."
+        f"{path.name}: {about['name']} packed at {about['size']} pixels, {', '.join(counts)}{parts}{grey}; the file is "
+        "whole."
     )
 
 

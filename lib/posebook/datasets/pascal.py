@@ -16,7 +16,7 @@ github.com/scmales/MHP-with-Pose-and-Boundary-Guidance). The latter calls the tw
 `pascal_person_part_gt/`, as the part labels' own archive does; these names are found too.
 Open: v is 0 where a joint is not annotated, and above 0 where it is. One program draws 1 as visible and 2 as occluded,
 as it is read here; another makes no difference between the two.
-Open: coordinates are taken as they stand. MATLAB counts from 1, posebook has the first pixel's corner at 0.
+Open: coordinates are taken to count pixels from 1, as MATLAB does: half a pixel is taken off.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from torch import Tensor
 from posebook.coordinates import similarity, transform_points
 from posebook.datasets.arrays import read_matlab
 from posebook.datasets.labelled import LabelledPeople, LabelledPhotographs, check_labelled, read_png
-from posebook.datasets.photographs import inside, remainders
+from posebook.datasets.photographs import FROM_ONE, assign, inside
 from posebook.sample import Sample, check_split, head_size
 from posebook.skeleton import OCCLUDED, VISIBLE
 from posebook.skeleton import PASCAL as PASCAL_SKELETON
@@ -164,8 +164,8 @@ def read_scenes(root: str | Path, split: str) -> Scenes:
     check_split(split)
     names = _listed(root, "val" if split == "test" else "train")
     if split != "test":
-        chosen = (remainders(names, HELD_OUT) == 0) == (split == "validation")
-        names = [names[i] for i in chosen.nonzero()[:, 0].tolist()]
+        of = assign(names, HELD_OUT, ("validation",))
+        names = [name for name, its in zip(names, of, strict=True) if its == split]
     return _read_all(root, names)
 
 
@@ -193,8 +193,9 @@ def _read_all(root: str | Path, names: list[str]) -> Scenes:
     values = people[:, :-4].reshape(-1, 14, 3)[:, [FILE_ORDER.index(name) for name in PASCAL_SKELETON.joints]]
     annotated = values.isfinite().all(-1) & (values[..., 2] > 0)
     presence = torch.where(values[..., 2] > 1, OCCLUDED, VISIBLE) * annotated
-    joints = torch.where(annotated[..., None], values[..., :2], 0.0)
-    return Scenes(names, torch.tensor([len(row) for row in rows]), joints, presence.to(torch.uint8), people[:, -4:])
+    joints = torch.where(annotated[..., None], values[..., :2] - FROM_ONE, 0.0)
+    boxes = people[:, -4:] - FROM_ONE
+    return Scenes(names, torch.tensor([len(row) for row in rows]), joints, presence.to(torch.uint8), boxes)
 
 
 def _read_people(path: Path | None) -> Float[np.ndarray, "people 46"]:

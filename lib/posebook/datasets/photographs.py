@@ -6,7 +6,8 @@ import os
 import warnings
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,6 +19,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from posebook.coordinates import similarity, transform_points
+from posebook.datasets.images import open_upright
 from posebook.sample import Sample, check_split, torso_size
 from posebook.skeleton import Skeleton
 
@@ -25,6 +27,9 @@ from posebook.skeleton import Skeleton
 SMALLEST_WINDOW = 16.0
 
 GREY = 128
+
+# Where labels count pixels from 1, the middle of the first pixel is 1, and 0.5 here.
+FROM_ONE = 0.5
 
 # Crops kept in memory take no more than this, unless a reader is told otherwise.
 KEPT_BYTES = 2 * 2**30
@@ -110,6 +115,8 @@ class Photographs(ABC):
         self._kept: dict[int, tuple[np.ndarray, tuple[int, int]]] = {}
         self._warned = False
         self.people = self.read_people()
+        if not len(self.people):
+            raise ValueError(f"{self.name} in {self.root} has nobody for its {split} split: see its annotations")
         self._look_for_files()
 
     @abstractmethod
@@ -162,6 +169,11 @@ class Photographs(ABC):
         )
 
     @property
+    def annotated(self) -> int:
+        """Annotated joints of the split."""
+        return int((self.people.presence > 0).sum())
+
+    @property
     def outside(self) -> int:
         """Annotated joints that lie outside their crops."""
         _, joints = self._placed(self.people)
@@ -208,12 +220,29 @@ def inside(points: Float[Tensor, "*b 2"], extent: Int[Tensor, "*#b 2"] | int) ->
     return ((points >= 0) & (points < extent)).all(-1)
 
 
-def remainders(names: Iterable[str], divisor: int) -> Int[Tensor, " n"]:
-    """What is left of each name's CRC-32 divided by `divisor`.
+def assign(names: Sequence[str], divisor: int, held_out: Sequence[str]) -> list[str]:
+    """The split of each person of a set without an official one, by the name of the photograph the person is in.
 
-    A set without an official split is split by it: who is held out does not depend on who else is there.
+    What a name's CRC-32 leaves when divided by `divisor` is the place of its split in `held_out`, and "train" if there
+    is none there: who is held out does not depend on who else is there. In a set of a handful of photographs a split
+    may get none that way; it then takes the one of the smallest CRC-32 from the split that has most.
+
+    Raises:
+        ValueError: fewer photographs than splits.
     """
-    return torch.tensor([zlib.crc32(name.encode()) % divisor for name in names], dtype=torch.int64)
+    code = {name: zlib.crc32(name.encode()) for name in names}
+    splits = dict(enumerate(held_out))
+    of = {name: splits.get(number % divisor, "train") for name, number in code.items()}
+    if len(of) <= len(held_out):
+        raise ValueError(
+            f"{len(of)} photographs cannot be shared out to {', '.join(('train', *held_out))}: give "
+            f"{len(held_out) + 1} or more"
+        )
+    for split in (*held_out, "train"):
+        if split not in of.values():
+            most = Counter(of.values()).most_common(1)[0][0]
+            of[min((name for name in of if of[name] == most), key=code.get)] = split
+    return [of[name] for name in names]
 
 
 def read_crop(
@@ -221,23 +250,12 @@ def read_crop(
 ) -> tuple[UInt8[np.ndarray, "size size 3"], tuple[int, int]]:
     """A square window of a photograph as RGB, scaled to `size`, black beyond its edges; and its width and height.
 
-    The window's corner and side are in the photograph's pixels and may be fractions. Pillow averages when it shrinks,
-    and JPEG is decoded at a half, a quarter or an eighth where the crop needs no more.
+    The window's corner and side are in the pixels of the upright photograph and may be fractions. JPEG is decoded at a
+    half, a quarter or an eighth where the crop needs no more. Errors are those of `images.open_upright` and its
+    `decode`.
     """
-    from PIL import Image
-
-    with Image.open(path) as image:
-        width, height = image.size
-        wanted = size / window
-        draft = image.draft("RGB", (max(1, int(width * wanted)), max(1, int(height * wanted))))
-        shrink = width / draft[1][2] if draft else 1.0
-        left, top, window = left / shrink, top / shrink, window / shrink
-        x, y = int(np.floor(left)), int(np.floor(top))
-        side = int(np.ceil(max(left - x, top - y) + window))
-        part = image.convert("RGB").crop((x, y, x + side, y + side))
-    box = (left - x, top - y, left - x + window, top - y + window)
-    crop = part.resize((size, size), Image.Resampling.BILINEAR, box=box)
-    return np.asarray(crop), (width, height)
+    with open_upright(path) as photograph:
+        return photograph.decode(size / window).cut(left, top, window, size), photograph.extent
 
 
 def missing_files(paths: list[Path]) -> list[Path]:
@@ -282,13 +300,9 @@ def check(name: str, people: People, progress: bool = True) -> tuple[bool, str]:
 
 def _extent(path: Path) -> tuple[int, int] | str:
     """Width and height of a photograph, or why it cannot be read."""
-    from PIL import Image
-
     try:
-        with Image.open(path) as image:
-            extent = image.size
-            image.draft("RGB", (1, 1))  # an eighth of the work, and still every byte of the file is read
-            image.load()
-        return extent
+        with open_upright(path) as photograph:
+            photograph.decode(0)  # of JPEG an eighth of the work, and still every byte of the file is read
+            return photograph.extent
     except Exception as error:
         return str(error)

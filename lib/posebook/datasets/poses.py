@@ -19,13 +19,17 @@ from posebook.datasets.arrays import matlab_names
 from posebook.datasets.lsp import read_joints, read_labels
 from posebook.datasets.mpii import CONTEXT, HEIGHT, SHIFT, read_annotations
 from posebook.datasets.photographs import box_around
+from posebook.datasets.tables import read_lines
 from posebook.grouping.information import JointHistogram
-from posebook.grouping.spectral import named_groups, spectral_groups
+from posebook.grouping.spectral import adjusted_rand, bootstrap_groups, named_groups, spectral_groups
 from posebook.sample import head_size, torso_size
 from posebook.skeleton import FLIC, LSP, MPII, Skeleton
 
 # What poses can be scaled by, each with the side of the lattice in that unit where none is asked for.
 NORMALISATIONS = {"box": 2.5, "annotated": 1.5, "torso": 6.0, "head": 10.0}
+
+# With fewer poses a report says how far its groups can be trusted, from this many draws of the poses.
+FEW, DRAWS = 2000, 20
 
 
 @dataclass
@@ -94,7 +98,7 @@ def read_poses(path: str | Path) -> Poses:
         _, third = read_joints(path)
         # Most joints are annotated in LSPET (1) and few are occluded in LSP (1).
         return Poses(LSP, *read_labels(path, "lspet" if third.gt(0).float().mean() > 0.5 else "lsp"))
-    if path.suffix == ".csv" and _fields(path) == 1 + 3 * len(MPII):
+    if path.suffix == ".csv" and _columns(path) == 1 + 3 * len(MPII):
         _, joints, presence = lip.read_annotations(path)
         return Poses(MPII, joints, presence)
     people = read_annotations(path)
@@ -106,10 +110,9 @@ def read_poses(path: str | Path) -> Poses:
     return Poses(MPII, people.joints, people.presence, people.centre + down, CONTEXT * HEIGHT * people.scale)
 
 
-def _fields(path: Path) -> int:
+def _columns(path: Path) -> int:
     """How many fields the first line of a .csv has."""
-    with path.open(errors="replace") as file:
-        return file.readline().count(",") + 1
+    return len(next(iter(read_lines(path)), ()))
 
 
 def group_report(
@@ -130,9 +133,10 @@ def group_report(
 
     Raises:
         FileNotFoundError, ValueError: a file that cannot be read or lacks what `normalise` asks for; files of several
-            skeletons; nobody with any joint; a parameter out of its range.
+            skeletons; nobody with any joint, or a joint that nobody has; poses from which no groups can be told; a
+            parameter out of its range.
     """
-    histogram, skeleton = None, None
+    histogram, skeleton, counted = None, None, []
     for path in paths:
         poses = read_poses(path)
         if skeleton not in (None, poses.skeleton):
@@ -149,11 +153,29 @@ def group_report(
             window = NORMALISATIONS[normalise] if window is None else window
             histogram = JointHistogram(len(skeleton), window, lattice)
         histogram.add(poses.joints, poses.presence, centre, unit)
+        counted.append((poses.joints, poses.presence, centre, unit))
+    files = ", ".join(map(str, paths))
     if histogram is None or histogram.poses == 0:
-        raise ValueError(f"nobody in {', '.join(map(str, paths)) or 'no files'} has a pose that can be counted")
+        raise ValueError(f"nobody in {files or 'no files'} has a pose that can be counted")
+    unseen = [name for name, cells in zip(skeleton.joints, histogram.singles, strict=True) if not cells.any()]
+    if unseen:
+        raise ValueError(
+            f"nobody in {files} has {', '.join(unseen)}, so that no group can be told for them: give poses that have "
+            f"every joint of {skeleton.name}"
+        )
     matrix = histogram.matrix(corrected)
+    found = spectral_groups(matrix, groups)
+    apart = matrix[~torch.eye(len(matrix), dtype=torch.bool)]
+    told = 1 < groups < len(matrix)  # else there is but one way to group them
+    if told and (len(found) < groups or apart.max() - apart.min() < 1e-6):
+        number = "the one pose" if histogram.poses == 1 else f"the {histogram.poses:,} poses"
+        raise ValueError(
+            f"{groups} groups cannot be told from {number} in {files}, in which too many joints seem related alike: "
+            "give more poses, or a larger lattice"
+        )
     return {
-        "groups": named_groups(spectral_groups(matrix, groups), skeleton),
+        "groups": named_groups(found, skeleton),
+        "trust": _trust(counted, found, groups, histogram, corrected) if told and histogram.poses < FEW else None,
         "poses": histogram.poses,
         "window": histogram.window,
         "normalise": normalise,
@@ -165,8 +187,29 @@ def group_report(
     }
 
 
+def _trust(
+    counted: list[tuple[Tensor, ...]], found: list[list[int]], groups: int, histogram: JointHistogram, corrected: bool
+) -> dict[str, int | float]:
+    """How the groups of few poses hold when as many people are drawn from them again, with replacement.
+
+    Args:
+        counted: joints, presence, centre and unit of each file.
+
+    Returns:
+        `draws`; `same`, the share of them that give just these groups; `agreement`, the mean adjusted Rand index of
+        their groups with these, 1 for the same and about 0 for chance.
+    """
+    joints, presence, centre, unit = (torch.cat(parts) for parts in zip(*counted, strict=True))
+    stability = bootstrap_groups(
+        joints, presence, groups, histogram.window, histogram.lattice, centre, unit, DRAWS,
+        corrected=corrected, reference=found,
+    )  # fmt: skip
+    agreement = sum(adjusted_rand(drawn, found) for drawn in stability.draws) / DRAWS
+    return {"draws": DRAWS, "same": stability.same, "agreement": agreement}
+
+
 def render(report: dict, strongest: int = 12) -> str:
-    """The report as text: the groups, and the pairs of joints that tell most about each other."""
+    """The report as text: the groups, for few poses how far to trust them, and the pairs that tell most."""
     units = {"box": "longer sides of the pose", "annotated": "windows of the annotations"}
     unit = units.get(report["normalise"], f"{report['normalise']} lengths")
     names, matrix = report["joints"], torch.tensor(report["matrix"])
@@ -179,11 +222,19 @@ def render(report: dict, strongest: int = 12) -> str:
         f"{report['window']:g} {unit}" + (", chance taken off" if report["corrected"] else ""),
         "",
         *(f"group {number}: {', '.join(members)}" for number, members in enumerate(report["groups"], 1)),
+        *([_in_words(report["trust"])] if report["trust"] else []),
         "",
         f"{'strongest pairs':<27} nats  group",
     ]
     lines += [f"{a:<13} {b:<13} {nats:.3f}  {_where(group[a], group[b])}" for a, b, nats in pairs]
     return "\n".join(lines)
+
+
+def _in_words(trust: dict) -> str:
+    return (
+        f"few poses: {trust['same']:.0%} of {trust['draws']} draws of as many people, with replacement, give just "
+        f"these groups (mean agreement {trust['agreement']:.2f}; 1: the same, 0: chance)"
+    )
 
 
 def _where(one: int, other: int) -> str:

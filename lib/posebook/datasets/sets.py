@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
+
+from posebook.datasets import open_dataset
+from posebook.sample import SPLITS
 
 
 @dataclass(frozen=True)
@@ -113,11 +117,26 @@ def check(name: str, root: str | Path, progress: bool = True) -> tuple[bool, str
         raise ValueError(f"no set is called '{name}'; there are {', '.join(SETS)}, packed")
     labelled = {"lip": lip, "ccp": ccp, "pascal": pascal}
     if name in labelled:
-        return labelled[name].check(root, progress)
-    if name in ("lsp", "lspet"):
-        people = lsp.read_people(root, name)
-    elif name == "mpii":
-        people = mpii.read_people(root)
+        fine, sentence = labelled[name].check(root, progress)
     else:
-        raise ValueError(f"posebook has no reader for {name} yet: see data/README.md on what its files are")
-    return photographs.check(name, people, progress)
+        if name in ("lsp", "lspet"):
+            people = lsp.read_people(root, name)
+        elif name == "mpii":
+            people = mpii.read_people(root)
+        else:
+            raise ValueError(f"posebook has no reader for {name} yet: see data/README.md on what its files are")
+        fine, sentence = photographs.check(name, people, progress)
+    return fine, f"{sentence} {_splits(name, root)}".rstrip()
+
+
+def _splits(name: str, root: str | Path) -> str:
+    """How many people each split has, as far as there are labels and photographs for it."""
+    counts = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of photographs that are missing, which the check has told
+        for split in SPLITS:
+            try:
+                counts.append(f"{open_dataset(name, split, root, 64).length:,} {split}")
+            except (ValueError, OSError) as error:
+                counts.append(f"no {split} ({error})")
+    return f"Splits: {', '.join(counts)}."

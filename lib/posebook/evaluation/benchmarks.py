@@ -48,13 +48,27 @@ class Benchmark:
         **options,
     ) -> Score:
         """PCKh or PCK by the benchmark's rules; `threshold` None is its own, options as in `metrics.pckh`."""
-        size = truth.head_size
-        if self.head_from_joints:
-            size = head_size(truth.joints, truth.presence, self.skeleton)
-        labels = Truth(truth.joints, truth.presence, size, truth.torso_size)
+        labels = Truth(truth.joints, truth.presence, self._head_size(truth), truth.torso_size)
         measure = pckh if self.measure == "PCKh" else pck
         threshold = self.threshold if threshold is None else threshold
         return measure(predicted, labels, threshold, skeleton=self.skeleton, **options)
+
+    def size(self, truth: Sample | Truth) -> Float[Tensor, " b"]:
+        """What each person's distances are divided by, in pixels; nobody counts whose size is not above 0."""
+        return self._head_size(truth) if self.measure == "PCKh" else truth.torso_size
+
+    def _head_size(self, truth: Sample | Truth) -> Float[Tensor, " b"]:
+        from_joints = self.head_from_joints
+        return head_size(truth.joints, truth.presence, self.skeleton) if from_joints else truth.head_size
+
+    def summary(self, predicted: Float[Tensor, "b j 2"], truth: Sample | Truth) -> dict[str, list[float | None]]:
+        """What later questions may want of a result: "curve", the mean over joints at each of the thresholds of AUC;
+        "by_joint", "by_joint_visible" and "by_joint_occluded" in the skeleton's order. Fractions to four digits.
+        """
+        found = {"curve": self.score(predicted, truth, thresholds(self.threshold)).mean}
+        for name, among in (("", "all"), ("_visible", "visible"), ("_occluded", "occluded")):
+            found[f"by_joint{name}"] = self.score(predicted, truth, among=among).fractions
+        return {name: [_rounded(value) for value in row.tolist()] for name, row in found.items()}
 
     def table(self, score: Score) -> dict[str, float]:
         """The row that papers print, in percent; the last column is the benchmark's own mean."""
@@ -100,6 +114,11 @@ def report(predicted: Float[Tensor, "b j 2"], truth: Sample | Truth, name: str, 
         among: benchmark.score(predicted, truth, among=among, centric=centric)
         for among in ("all", "visible", "occluded")
     }
+    unit = "head" if benchmark.measure == "PCKh" else "torso"
+    unsized = (truth.presence > 0).any(1) & ~(benchmark.size(truth) > 0)
+    if not int(scores["all"].counted.sum()):
+        why = f"the {unit} size of none of them is known" if unsized.any() else "none of them has an annotated joint"
+        raise ValueError(f"of {len(predicted):,} people nobody can be scored by {benchmark.title}'s rules: {why}")
     curve = benchmark.score(predicted, truth, thresholds(benchmark.threshold), centric=centric)
     by_joint, total = auc(curve)
     hard = tuple(joint for joint in HARD_JOINTS if joint in benchmark.skeleton.joints)
@@ -117,6 +136,8 @@ def report(predicted: Float[Tensor, "b j 2"], truth: Sample | Truth, name: str, 
         "measure": f"{benchmark.measure}@{benchmark.threshold:g}",
         "centric": centric,
         "people": len(predicted),
+        "left_out": int(unsized.sum()),
+        "left_out_for": f"{unit} size not known, or 0",
         "table": {k: _percent(v / 100) for k, v in benchmark.table(scores["all"]).items()} | {"AUC": _percent(total)},
         "joints": joints,
         "means": means,
@@ -127,6 +148,10 @@ def report(predicted: Float[Tensor, "b j 2"], truth: Sample | Truth, name: str, 
         result["pcp"] = {column: _percent(parts.average(limbs)) for column, limbs in PCP_COLUMNS.items()}
         result["pcp"]["Mean"] = _percent(parts.benchmark_mean)
     return result
+
+
+def _rounded(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 4)
 
 
 def _percent(fraction: float | Tensor) -> float | None:
@@ -152,6 +177,8 @@ def render(result: dict) -> str:
     width = max(len(row[0]) for row in rows)
     lines = (f"{row[0]:<{width}}" + "".join(f"{cell:>10}" for cell in row[1:]) for row in rows)
     blocks.append("\n".join(line.rstrip() for line in lines))
+    if result["left_out"]:
+        blocks.append(f"Left out: {result['left_out']:,} people ({result['left_out_for']})")
     return "\n\n".join(blocks)
 
 

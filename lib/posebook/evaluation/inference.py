@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 from posebook.compute.precision import autocast, channels_last
 from posebook.compute.processes import processes, sum_over_processes
 from posebook.coordinates import HeatmapCodec, invert, similarity, transform_points, warp
+from posebook.datasets.images import LARGEST_WINDOW, Picture, PixelError, open_upright
 from posebook.evaluation.metrics import AMONG, Truth, confusion, pckh
 from posebook.sample import Dataset
 from posebook.skeleton import Skeleton
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 
 # x, y, width and height in a photograph's pixels.
 Box = tuple[float, float, float, float]
+
+# Side of the square that a network sees, in longer sides of a person's box.
+MARGIN = 1.25
 
 # A magnification, and whether the image is mirrored.
 View = tuple[float, bool]
@@ -61,7 +67,7 @@ def predict(
     scales = [float(scale) for scale in scales]
     if flip and mirror is None:
         raise ValueError("to look at mirror images, give mirror=skeleton.mirror of the joints' order; or flip=False")
-    if not scales or min(scales) <= 0:
+    if not scales or not all(0 < scale < math.inf for scale in scales):
         raise ValueError(f"scales are {scales}; give one or more numbers above 0")
     size = model.settings["size"]
     if images.shape[-2:] != (size, size):
@@ -320,23 +326,43 @@ def read_photograph(path: str | Path) -> UInt8[np.ndarray, "h w 3"]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not an image, or broken.
+        ValueError: it is an address, not an image, or broken; or its pixels do not say what is white.
     """
-    from PIL import Image, ImageOps
+    return read_picture(path).pixels()
 
-    path = Path(path)
-    if not path.is_file():
+
+def read_picture(path: str | Path, box: Box | None = None, longest: int | None = None) -> Picture:
+    """A photograph, upright; a JPEG whose window is very large is decoded at a half, a quarter or an eighth.
+
+    Args:
+        box: as in `square`, which the picture is for.
+        longest: pixels along the longer side that a drawing needs; None decodes every pixel.
+
+    Raises:
+        FileNotFoundError, ValueError: as in `read_photograph`.
+    """
+    # As it was given: a Path makes one slash of two.
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", str(path)):
+        raise ValueError(f"{path} is an address: download the photograph first and give its file")
+    if not Path(path).is_file():
         raise FileNotFoundError(f"there is no photograph at {path}")
     try:
-        with Image.open(path) as image:
-            # Telephones store how the picture was held; Pillow leaves it to the reader to turn it.
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        with open_upright(path) as photograph:
+            side, least = max(photograph.extent), 1.0
+            window = side if box is None else max(box[2:]) * MARGIN
+            if longest is not None and window > LARGEST_WINDOW:
+                least = max(LARGEST_WINDOW / 2 / window, min(1.0, longest / side))
+            return photograph.decode(least)
+    except MemoryError:
+        raise
+    except PixelError as error:
+        raise ValueError(f"{path} cannot be read as an image: {error}") from error
     except Exception as error:  # Pillow raises many kinds on broken files
         raise ValueError(f"{path} cannot be read as an image ({error}); is it whole?") from error
 
 
 def square(
-    photograph: UInt8[np.ndarray, "h w 3"], size: int, box: Box | None = None, margin: float = 1.25
+    photograph: UInt8[np.ndarray, "h w 3"] | Picture, size: int, box: Box | None = None, margin: float = MARGIN
 ) -> tuple[Float[Tensor, "1 3 size size"], Float[Tensor, "1 2 3"]]:
     """The square of a photograph that a network takes, and the map from the photograph's pixels to the square's.
 
@@ -345,26 +371,43 @@ def square(
             side about the middle. None takes the whole photograph. Beyond its edges all is black.
 
     Raises:
-        ValueError: the box is empty or beside the photograph.
+        ValueError: the box is empty, beside the photograph or not of numbers; or so large that all of the photograph
+            is less than a pixel of the square.
     """
-    from PIL import Image
-
-    height, width = photograph.shape[:2]
+    picture = photograph if isinstance(photograph, Picture) else _picture(photograph)
+    width, height = picture.extent
     x, y, w, h = box or (0, 0, width, height)
+    if not all(map(math.isfinite, (x, y, w, h))):
+        raise ValueError(f"box {x:g},{y:g},{w:g},{h:g} is not four finite numbers: give x,y,width,height in pixels")
     if w <= 0 or h <= 0 or x >= width or y >= height or x + w <= 0 or y + h <= 0:
         raise ValueError(f"box {x:g},{y:g},{w:g},{h:g} holds nothing of the photograph of {width} x {height} pixels")
-    window = max(1, round(max(w, h) * (margin if box else 1)))
+    side = max(w, h) * (margin if box else 1)
+    if side > size * max(width, height):
+        raise ValueError(
+            f"box {x:g},{y:g},{w:g},{h:g} is too large: the photograph of {width} x {height} pixels would be less than "
+            f"one of the {size} x {size} that the network sees; give a box around the person"
+        )
+    window = max(1, round(side))
     left, top = round(x + w / 2 - window / 2), round(y + h / 2 - window / 2)
-    # Pillow's crop fills with black beyond the edges, and its resize averages where it shrinks.
-    crop = Image.fromarray(photograph).crop((left, top, left + window, top + window))
-    crop = crop.resize((size, size), Image.Resampling.BILINEAR)
+    crop = picture.cut(left, top, window, size)
     pixels = torch.from_numpy(np.array(crop, np.float32) / 255).permute(2, 0, 1)[None].contiguous()
     centre = torch.tensor([[left + window / 2, top + window / 2]])
     return pixels, similarity(centre, torch.tensor([float(window)]), size)
 
 
+def _picture(photograph: UInt8[np.ndarray, "h w 3"]) -> Picture:
+    from PIL import Image
+
+    height, width = photograph.shape[:2]
+    return Picture(Image.fromarray(photograph), (width, height))
+
+
 def predict_photograph(
-    model: nn.Module, photograph: UInt8[np.ndarray, "h w 3"], skeleton: Skeleton, box: Box | None = None, **options
+    model: nn.Module,
+    photograph: UInt8[np.ndarray, "h w 3"] | Picture,
+    skeleton: Skeleton,
+    box: Box | None = None,
+    **options,
 ) -> tuple[Float[Tensor, "j 2"], Float[Tensor, " j"]]:
     """Joints of one person in the photograph's own pixels, and their confidence; options as in `predict`."""
     image, affine = square(photograph, model.settings["size"], box)

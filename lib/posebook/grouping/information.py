@@ -5,6 +5,8 @@ Tang and Wu, *Does Learning Specific Features for Related Parts Help Human Pose 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Int32, Shaped
@@ -65,7 +67,7 @@ class JointHistogram(nn.Module):
         device: torch.device | str = "cpu",
     ) -> None:
         super().__init__()
-        if joints < 1 or window <= 0 or lattice < 1:
+        if joints < 1 or not 0 < window < math.inf or lattice < 1:
             raise ValueError(f"joints, window and lattice must be positive, not {joints}, {window} and {lattice}")
         number, cells = joints * (joints - 1) // 2, lattice**2
         if number * cells**2 > _MOST_CELLS:

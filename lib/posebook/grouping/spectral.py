@@ -49,15 +49,20 @@ def mutual_information(
 def spectral_groups(information: Float[Tensor, "j j"], groups: int = 5, seed: int = 0) -> list[list[int]]:
     """Joints grouped by spectral clustering, the information being the affinity (Sec. 3.1, Fig. 2b).
 
-    The diagonal plays no part.
+    The diagonal plays no part. A joint that tells nothing about any other counts as related to all of them alike, and
+    its group is arbitrary.
 
     Returns:
-        Groups of joint indices, ascending in each group and by each group's first.
+        Groups of joint indices, ascending in each group and by each group's first. Of poses that are too few to tell
+        so many groups apart, there can be fewer than were asked for.
 
     Raises:
         ValueError: fewer than one group, or more groups than joints.
     """
+    import warnings
+
     from sklearn.cluster import SpectralClustering
+    from sklearn.exceptions import ConvergenceWarning
 
     if not 1 <= groups <= len(information):
         raise ValueError(f"{len(information)} joints make 1 to {len(information)} groups, not {groups}")
@@ -65,7 +70,14 @@ def spectral_groups(information: Float[Tensor, "j j"], groups: int = 5, seed: in
         return [[joint] for joint in range(groups)]
     # With few starts k-means now and then stops at a grouping that is not the best.
     clustering = SpectralClustering(groups, affinity="precomputed", random_state=seed, n_init=200)
-    labels = clustering.fit_predict(information.double().cpu().numpy())
+    affinity = information.double().cpu()
+    alone = (affinity - affinity.diag().diag()).sum(1) <= 0
+    if alone.any():  # it would have a degree of 0, by which the Laplacian divides
+        faint = 1e-6 * (affinity.max() if affinity.max() > 0 else 1.0)
+        affinity = affinity.masked_fill(alone[:, None] | alone, float(faint))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer groups than were asked for
+        labels = clustering.fit_predict(affinity.numpy())
     members = [(labels == label).nonzero()[0].tolist() for label in set(labels.tolist())]
     return sorted(members)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
+
+from posebook.compute.precision import in_float32
 
 ORDERS = ("paper", "official")
 
@@ -196,9 +199,17 @@ def _at_once(
 def _one_by_one(
     features: Float[Tensor, "b c h w"], kernels: Float[Tensor, "b c kh kw"], padding: int
 ) -> Iterator[Float[Tensor, "1 c h2 w2"]]:
-    """A call an image."""
+    """A call per image."""
+    dtype, (channels, side) = features.dtype, kernels.shape[1:3]
+    # On some processors torch's convolution of few channels by large kernels never returns in bfloat16 (seen with torch
+    # 2.13: up to 16 channels, from 15x15 on).
+    exact = dtype == torch.bfloat16 and channels <= 16 and side >= 15
+    if exact:
+        features, kernels = features.float(), kernels.float()
     for image, weights in zip(features.split(1), kernels, strict=True):
-        yield F.conv2d(image, weights[:, None], padding=padding, groups=len(weights))
+        with in_float32(features.device) if exact else nullcontext():
+            found = F.conv2d(image, weights[:, None], padding=padding, groups=len(weights))
+        yield found.to(dtype) if exact else found
 
 
 def _laid_out(maps: Float[Tensor, "b c h w"], by_image: bool) -> Float[Tensor, "b c h w"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import torch
@@ -13,6 +14,8 @@ from posebook.compute.precision import in_float32
 from posebook.coordinates import pixel_centres
 
 RAMPS = ("centres", "paper", "official")
+
+Temperature = int | float | Float[Tensor, "*joints"]
 
 
 def ramp(
@@ -37,18 +40,17 @@ def ramp(
     raise ValueError(f"ramps are {', '.join(RAMPS)}; there is no '{kind}'")
 
 
-def spatial_softmax(maps: Float[Tensor, "*b h w"], temperature: int | float = 1.0) -> Float[Tensor, "*b h w"]:
+def spatial_softmax(maps: Float[Tensor, "*b h w"], temperature: Temperature = 1.0) -> Float[Tensor, "*b h w"]:
     """Each map made a distribution over its cells, eq. (1); above temperature 1 it is flatter, below it is sharper.
 
-    Raises:
-        ValueError: a temperature that is not above 0.
+    Arguments and what raises as in `soft_argmax`.
     """
-    _check_temperature(temperature)
+    maps, temperature = _tempered(maps, temperature)
     return _softmax(maps, temperature).reshape(maps.shape)
 
 
 def soft_argmax(
-    maps: Float[Tensor, "*b h w"], temperature: int | float = 1.0, ramps: str = "centres"
+    maps: Float[Tensor, "*b h w"], temperature: Temperature = 1.0, ramps: str = "centres"
 ) -> Float[Tensor, "*b 2"]:
     """The expected place (x, y) of each map under its spatial softmax, eqs. (2)-(4), in [0, 1] of the map's sides.
 
@@ -64,7 +66,8 @@ def soft_argmax(
     Args:
         maps: logits.
         temperature: what logits are divided by; a sharp one keeps a flat background from pulling the place to the
-            middle of the map.
+            middle of the map. A tensor is one for all maps or one for each along their last leading axes (joints), and
+            gets a gradient where it asks for one.
         ramps: as in `ramp`.
 
     Raises:
@@ -76,9 +79,9 @@ def soft_argmax(
         >>> soft_argmax(maps)  # the centre of the third column and of the second row
         tensor([0.6250, 0.3750])
     """
-    _check_temperature(temperature)
     with in_float32(maps.device):
-        return _Place.apply(maps.to(torch.promote_types(maps.dtype, torch.float32)), temperature, ramps)
+        maps, temperature = _tempered(maps.to(torch.promote_types(maps.dtype, torch.float32)), temperature)
+        return _Place.apply(maps, temperature, ramps)
 
 
 class _Place(torch.autograd.Function):
@@ -140,6 +143,19 @@ def _divided(values: Float[Tensor, "*b"], temperature: int | float) -> Float[Ten
     return values if temperature == 1 else values / temperature
 
 
-def _check_temperature(temperature: int | float) -> None:
-    if not temperature > 0:
-        raise ValueError(f"temperature is {temperature}; give a number above 0")
+def _tempered(maps: Float[Tensor, "*b h w"], temperature: Temperature) -> tuple[Float[Tensor, "*b h w"], int | float]:
+    """Maps divided by a temperature that is a tensor, and the number that is left to divide them by.
+
+    Raises:
+        ValueError: a temperature that is not above 0, or one for other maps than these.
+    """
+    if not isinstance(temperature, Tensor):
+        if not 0 < temperature < math.inf:
+            raise ValueError(f"temperature is {temperature}; give a number above 0")
+        return maps, temperature
+    if temperature.device.type != "meta" and not (temperature > 0).all():
+        raise ValueError(f"temperature is {temperature.detach().min():g} somewhere; give numbers above 0")
+    given, leading = tuple(temperature.shape), tuple(maps.shape[:-2])
+    if given != leading[len(leading) - len(given) :]:
+        raise ValueError(f"temperature is {given} and there are {leading} maps; give one number, or one per joint")
+    return maps / temperature[..., None, None], 1

@@ -13,8 +13,8 @@ from posebook.network import Setting, check_settings
 from posebook.sample import Dataset
 from posebook.training.profile import Profile
 
-# What was read off the networks of one seed: numbers by name, by variant.
-Readings = dict[str, dict[str, float]]
+# What was read off the networks of one seed: numbers (some of them lists) by name, by variant.
+Readings = dict[str, dict[str, float | list[float | None]]]
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class PaperClaims:
     slug: str
     profiles: dict[str, Profile]
     variants: dict[str, Variant]
-    readings: Callable[[nn.Module, Dataset, int | None, Dataset | None], dict[str, float]]
+    readings: Callable[[nn.Module, Dataset, int | None, Dataset | None], dict[str, float | list[float | None]]]
     length: Length
     claims: tuple[Claim, ...]
     curve_readings: Callable[[list[dict]], dict[str, float]] | None = None

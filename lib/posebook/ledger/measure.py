@@ -1,159 +1,197 @@
-"""Claims measured: what is missing is trained, and what came out is stored."""
+"""The ledger's work: runs that are missing are trained, whole seeds at a time, while the time lasts."""
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
-from datetime import date
+from dataclasses import dataclass
 from pathlib import Path
 
+from posebook.compute.processes import pick_device
 from posebook.datasets import open_dataset
-from posebook.evaluation.statistics import interval
+from posebook.ledger import readings as store
 from posebook.ledger.claim import Claim, claims_of
-from posebook.ledger.forecast import forecast
-from posebook.ledger.runs import RUNS, Work, base_of, clock, read_run, train_all, train_run, works
-from posebook.ledger.store import append, stored
-from posebook.ledger.verdicts import GAIN_LIMIT, row, verdict
-from posebook.paths import RESULTS
+from posebook.ledger.forecast import Paces
+from posebook.ledger.readings import Readings
+from posebook.ledger.runs import RUNS, OutOfTime, Work, clock, train_all, works
+from posebook.ledger.verdicts import SEEDS, UNDECIDED, Row, row_of
+from posebook.paths import check_writable
 
 
-class UnreadableError(ValueError):
-    """A set lacks the labels that a claim's readings need."""
+@dataclass(frozen=True)
+class Seed:
+    """A seed of a claim that is not in yet.
+
+    Attributes:
+        claim: whose it is; None for the runs that tell whether a paper's runs are long enough.
+        missing: the runs to be trained.
+        urgency: the larger, the likelier it settles the claim.
+    """
+
+    claim: Claim | None
+    missing: tuple[Work, ...]
+    urgency: float
 
 
 def measure(
     claims: list[Claim],
     dataset: str = "figures",
     profile: str = "study",
-    seeds: int = 3,
+    seeds: int = SEEDS,
     *,
+    budget: float = math.inf,
     data_root: str | Path | None = None,
     device: str = "auto",
     jobs: int = 1,
     runs: str | Path = RUNS,
-    results: str | Path = RESULTS,
+    folder: str | Path = store.FOLDER,
     say: Callable[[str], None] = print,
-) -> list[dict]:
-    """A row a claim: measured before, or measured now; training whatever is missing.
+) -> list[Row]:
+    """Train what is missing of these claims' seeds, best informed first, and give a row per claim.
+
+    First come claims with fewer than two seeds, then undecided ones, those that the next seed is likeliest to settle
+    first, then the others. Each run is stored as it ends, so that a ledger that was stopped has lost at most the runs
+    that were under way, and those go on where they were.
 
     Args:
-        seeds: how many; they are 0, 1, ...
+        seeds: how many: 0, 1, ...; up to `SEEDS`.
+        budget: seconds after which no seed is begun that would not end in time.
         data_root: folder of a real set.
         jobs: how many runs train at a time.
         runs: folder of the runs, which claims share.
-        results: folder of the measurements, a file a claim.
+        folder: of the readings.
         say: told what is stored, what will be trained, how long that takes, and how it goes.
 
-    Returns:
-        Rows as `row` makes them, in the claims' order.
-
     Raises:
-        ValueError: an unknown profile or dataset; a run that stopped being a number.
+        ValueError: an unknown profile or dataset, more seeds than verdicts are of; a run that stopped being a number.
     """
-    wanted = {c.id: works(c.paper, dataset, profile, seeds, c.variants) for c in claims}
-    found = {c.id: stored(c, wanted[c.id], seeds, results) for c in claims}
-    elsewhere = {c.id: f"it is about {', '.join(c.sets)}" for c in claims if c.sets and dataset not in c.sets}
-    todo = [claim for claim in claims if found[claim.id] is None]
-    if len(todo) < len(claims):
-        say(f"{len(claims) - len(todo)} of {len(claims)} claims are measured already, in {results}")
-    closed = {paper: _closed(paper, dataset, profile, data_root) for paper in {claim.paper for claim in todo}}
-    reasons = {claim.id: elsewhere.get(claim.id) or closed[claim.paper] for claim in todo}
-    todo = [claim for claim in todo if reasons[claim.id] is None]
-    # Seed by seed, so that a ledger that was stopped has whole ones.
-    missing = sorted({work: None for claim in todo for work in wanted[claim.id]}, key=lambda work: work.seed)
-    if any(read_run(work, runs) is None for work in missing):
-        _announce(missing, runs, data_root, device, jobs, say)
-        train_all(missing, runs, data_root, device, jobs, say)
-    for claim in todo:
+    if not 1 <= seeds <= SEEDS:
+        raise ValueError(f"verdicts are of {SEEDS} seeds, fixed in advance: give 1 to {SEEDS}, not {seeds}")
+    for paper in {claim.paper for claim in claims}:
+        works(paper, dataset, profile, ())  # which says what is wrong with profile or dataset
+    pick_device(device)
+    deadline = time.time() + budget
+    reasons = _closed(claims, dataset, profile, data_root)
+    open_claims = [claim for claim in claims if claim.id not in reasons]
+    paces, told = Paces(data_root, device, jobs, runs), False
+    refused: set[Work] = set()
+    while True:
+        stored = {paper: store.read(paper, folder) for paper in {claim.paper for claim in claims}}
+        waiting = _missing(open_claims, dataset, profile, seeds, stored, refused)
+        if not waiting:
+            break
+        if not told:
+            told = _announce(waiting, stored, paces, budget, say)
+            for place in (runs, folder):
+                check_writable(place)
+        batch = _batch(waiting, stored, paces, deadline - time.time())
+        if not batch:
+            left = paces.together({work for some in waiting for work in some.missing}, stored)
+            say(f"The time is over; {clock(left)} more would bring in the rest")
+            break
         try:
-            found[claim.id] = _measure(claim, wanted[claim.id], seeds, runs, data_root, device)
-        except UnreadableError as error:
-            reasons[claim.id] = str(error)
-        else:
-            append(claim, found[claim.id], results, Path(runs))
-    return [row(claim, found[claim.id], dataset, profile, reasons.get(claim.id)) for claim in claims]
+            for number, reading in enumerate(train_all(batch, runs, data_root, device, jobs, deadline), 1):
+                store.append([reading], folder)
+                say(f"{number} of {len(batch)} runs are over: {_called(reading)}, {clock(reading.seconds)}")
+        except OutOfTime:
+            say("The time is over; the run that was under way goes on where it was the next time")
+            break
+        # What was trained just now and still lacks what a claim asks for will not have it if it is trained again.
+        refused |= set(batch)
+    rows = [
+        row_of(claim, dataset, profile, stored[claim.paper], reasons.get(claim.id) or _lacking(claim, refused, dataset))
+        for claim in claims
+    ]
+    return rows
 
 
-def _closed(paper: str, dataset: str, profile: str, data_root: str | Path | None) -> str | None:
-    """Why a set cannot be opened here; None where it can."""
-    try:
-        for split in ("train", "test"):
-            open_dataset(dataset, split, data_root, claims_of(paper).profiles[profile].size)
-    except (ValueError, OSError) as error:
-        return str(error)
-    return None
+def _missing(
+    claims: list[Claim], dataset: str, profile: str, seeds: int, stored: dict[str, Readings], refused: set[Work]
+) -> list[Seed]:
+    """The seeds that are not in yet, the most urgent first."""
+    found = []
+    for claim in claims:
+        row = row_of(claim, dataset, profile, stored[claim.paper])
+        urgency = _urgency(row)
+        for seed in sorted(set(range(seeds)) - set(row.seeds)):
+            wanted = [Work(claim.paper, name, dataset, profile, seed) for name in claim.variants]
+            # Those that are there and yet not enough were carried over from before runs were kept.
+            missing = tuple(work for work in wanted if _is_missing(work, stored) and work not in refused)
+            if missing:
+                found.append(Seed(claim, missing, urgency - seed * 1e-6))
+    for paper in dict.fromkeys(claim.paper for claim in claims):
+        both = [work for work in works(paper, dataset, profile, ()) if work.dataset == dataset]
+        missing = tuple(work for work in both if _is_missing(work, stored) and work not in refused)
+        if missing:
+            found.append(Seed(None, missing, -1.0))
+    return sorted(found, key=lambda some: -some.urgency)
+
+
+def _is_missing(work: Work, stored: dict[str, Readings]) -> bool:
+    reading = stored[work.paper].get((work.key, work.plan.test_images))
+    return reading is None or (reading.carried and not work.half)
+
+
+def _urgency(row: Row) -> float:
+    """How far from the bound the mean is, in half widths that the interval would have with one seed more."""
+    if len(row.seeds) < 2:
+        return math.inf
+    from scipy import stats
+
+    count = len(row.seeds)
+    spread = float(stats.tstd(row.values))
+    half = stats.t.ppf(0.975, count) * spread / math.sqrt(count + 1)
+    ratio = abs(row.mean - row.claim.bound) / max(half, 1e-9)
+    return 1.0 + min(ratio, 1e6) if row.verdict == UNDECIDED else 1.0 / (1.0 + ratio)
+
+
+def _batch(waiting: list[Seed], stored: dict[str, Readings], paces: Paces, left: float) -> list[Work]:
+    """The runs of the most urgent seeds that end in time: all there are, if there is no end to it."""
+    chosen: dict[Work, None] = {}
+    for some in waiting:
+        more = dict.fromkeys([*chosen, *some.missing])
+        if left < math.inf and paces.together(more, stored) > left:
+            continue
+        chosen = more
+        # Asked again after each few, for a seed that came in changes what is urgent.
+        if left < math.inf and len(chosen) >= 2 * paces.jobs:
+            break
+    return list(chosen)
 
 
 def _announce(
-    missing: list[Work], runs: str | Path, data_root: str | Path | None, device: str, jobs: int, say: Callable
-) -> None:
-    """Say what is stored, what will be trained, and how long that and the whole of the papers' claims take."""
+    waiting: list[Seed], stored: dict[str, Readings], paces: Paces, budget: float, say: Callable[[str], None]
+) -> bool:
+    """Say what will be trained, and how long it takes."""
     say("Finding out how long this takes ...")
-    paces: dict = {}
-    about = forecast(missing, runs, data_root, device, jobs, paces)
-    some = missing[-1]  # learners, of figures, come first
-    fresh = len(missing) - about.stored - about.begun
-    begun = f"{about.begun} begun, " if about.begun else ""
-    say(
-        f"{len(missing)} runs ({some.profile}, {some.dataset}): {about.stored} stored, {begun}{fresh} to be trained; "
-        f"about {clock(about.left)}, {jobs} at a time"
-    )
-    seeds = 1 + max(work.seed for work in missing)
-    for paper in dict.fromkeys(work.paper for work in missing):
-        everything = works(paper, some.dataset, some.profile, seeds)
-        whole = forecast(everything, runs, data_root, device, jobs, paces).whole
-        say(f"All claims of {paper} from nothing: {len(everything)} runs, about {clock(whole)}")
+    missing = {work: None for some in waiting for work in some.missing}
+    there = sum(len(readings) for readings in stored.values())
+    limit = f", of which {clock(budget)} are given" if budget < math.inf else ""
+    about = clock(paces.together(missing, stored))
+    say(f"{there} readings stored, {len(missing)} runs to be trained: about {about}, {paces.jobs} at a time{limit}")
+    return True
 
 
-def _measure(
-    claim: Claim, wanted: list[Work], seeds: int, runs: str | Path, data_root: str | Path | None, device: str
-) -> dict:
-    """A claim measured on its runs, all of which are there."""
-    # Learners come first, and theirs is another set.
-    dataset = wanted[-1].dataset
-    base, length_by = base_of(claim.paper, dataset), claims_of(claim.paper).length
-    stored = {work: read_run(work, runs) for work in wanted}
-
-    def numbers() -> tuple[list[float], list[dict[str, float]], dict[str, float]]:
-        tables = [
-            {w.variant: stored[w]["readings"] for w in wanted if w.seed == seed and not w.half} for seed in range(seeds)
-        ]
-        full, half = (stored[w]["readings"] for w in wanted if w.variant == base and w.seed == 0)
-        reached = full[length_by.reading]
-        length = {"gain": reached - half[length_by.reading], "limit": GAIN_LIMIT, "reached": reached}
-        length["floor"] = full[length_by.floor]
-        return [claim.measure(table) for table in tables], [claim.details(table) for table in tables], length
-
-    try:
-        values, details, length = numbers()
-    except KeyError:  # readings that were taken before the claim asked for that one
-        stored = {work: train_run(work, runs, data_root, device, again=True) for work in wanted}
+def _closed(claims: list[Claim], dataset: str, profile: str, data_root: str | Path | None) -> dict[str, str]:
+    """Why claims cannot be measured on a set, by their ids, of those that cannot."""
+    reasons = {
+        claim.id: f"it is about {', '.join(claim.sets)}" for claim in claims if claim.sets and dataset not in claim.sets
+    }
+    for paper in dict.fromkeys(claim.paper for claim in claims):
         try:
-            values, details, length = numbers()
-        except KeyError as error:
-            name = error.args[0]
-            raise UnreadableError(f"{dataset} has nothing to read '{name}' off the networks by") from error
-    mean, ci95 = interval(values)
-    # What is told of the runs is told of the first that the claim compares.
-    first = next(work for work in wanted if work.variant == claim.variants[0])
-    return {
-        "dataset": first.dataset,
-        "options": first.options,
-        "profile": first.profile,
-        "seeds": list(range(seeds)),
-        "values": values,
-        "mean": mean,
-        "ci95": ci95,
-        "verdict": verdict(ci95, claim.bound),
-        "bound": claim.bound,
-        "details": {key: [some[key] for some in details] for key in details[0]},
-        "length": length,
-        "device": ", ".join(sorted({run["device"] for run in stored.values()})),
-        "threads": sorted({run["threads"] for run in stored.values()}),
-        "versions": stored[first]["versions"],
-        "seconds": round(sum(run["seconds"] + run["reading"] for run in stored.values()), 1),
-        "measured": date.today().isoformat(),
-        "runs": [work.key for work in wanted],
-        "test_images": first.plan.test_images,
-        "configuration": {"model": first.network.name, "settings": first.settings, "steps": first.recipe.steps,
-                          "batch_size": first.recipe.batch_size},
-    }  # fmt: skip
+            for split in ("train", "test"):
+                open_dataset(dataset, split, data_root, claims_of(paper).profiles[profile].size)
+        except (ValueError, OSError) as error:
+            reasons |= {claim.id: str(error) for claim in claims if claim.paper == paper and claim.id not in reasons}
+    return reasons
+
+
+def _lacking(claim: Claim, refused: set[Work], dataset: str) -> str | None:
+    """What is said of a claim whose runs were trained and have nothing to measure it by."""
+    tried = any(work.paper == claim.paper and work.variant in claim.variants for work in refused)
+    return f"{dataset} has nothing to read off the networks that it asks for" if tried else None
+
+
+def _called(reading: store.Reading) -> str:
+    return f"{reading.variant}{' (half the steps)' * reading.half}, seed {reading.seed}"

@@ -1,83 +1,124 @@
-"""The ledger's pictures: a line a claim."""
+"""The ledger's picture: all claims of a paper at a look."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from posebook.ledger import readings as store
 from posebook.ledger.claim import Claim
-from posebook.ledger.verdicts import read_rows
+from posebook.ledger.verdicts import FAILS, HOLDS, UNDECIDED, Row, read_rows
 from posebook.paths import RESULTS, replacing
-from posebook.pictures.style import ERROR_COLOUR, SERIES, figure, readable
+from posebook.pictures.style import ERROR_COLOUR, SERIES, figure
 from posebook.skeleton import CENTRE_COLOUR
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-
-def draw_ledger(claims: Iterable[Claim], results: str | Path = RESULTS) -> list[Path]:
-    """Draw all that was ever measured of these claims, a paper a picture: `ledger_PAPER.png` in that folder."""
-    rows, pictures = read_rows(claims, results), []
-    for paper in dict.fromkeys(r["paper"] for r in rows):
-        pictures.append(Path(results) / f"ledger_{paper}.png")
-        with replacing(pictures[-1]) as part:
-            of_paper = [r for r in rows if r["paper"] == paper]
-            plot_claims(of_paper, f"Measured against the claims of {paper}").savefig(part, format="png", dpi=100)
-    return pictures
+COLOURS = {HOLDS: SERIES[0], FAILS: ERROR_COLOUR, UNDECIDED: CENTRE_COLOUR}
+# An interval that reaches this many times further than the middle ones of its picture is drawn on an axis of its own.
+_FAR = 4.0
 
 
-def plot_claims(rows: list[dict], title: str = "") -> Figure:
-    """The ledger: a line a claim with its 95 % interval, mean and seeds, the bound it is held against, the verdict.
+def plot_claims(rows: Sequence[Row], title: str = "", paper: bool = False) -> Figure:
+    """Each claim in a line: in words, its 95 % interval, mean and seeds, the paper's number; grouped by verdict.
 
-    Claims measure different things, so that each has a scale of its own, in points (hundredths).
+    All share one axis, percentage points from the bound that the claim is held against; those that lie far beyond the
+    others have one of their own, to the right.
 
     Args:
-        rows: as `measure.measure` and `verdicts.read_rows` give them.
+        paper: say which paper each claim is of.
 
     Raises:
         ValueError: no rows.
     """
     from matplotlib.lines import Line2D
 
-    if not rows:
+    measured = [row for row in rows if row.values]
+    if not measured:
         raise ValueError("there is no claim to show: measure some with `posebook ledger`")
-    colours = {"holds": SERIES[0], "does not hold": ERROR_COLOUR}
-    sheet, axes = figure(len(rows), size=(9, 0.9 + 0.95 * len(rows)))
-    sheet.suptitle(title)
-    for row, ax in zip(rows, axes[:, 0], strict=True):
-        name = readable(row["claim"].removeprefix(f"{row['paper']}_"))
-        on = row["on"]
-        colour = colours.get(row["verdict"], CENTRE_COLOUR)
-        ax.set_yticks([0], [f"{name}\n{row['place']}\n{on}, {len(row['seeds'])} seeds"], fontsize=8)
-        ax.set(ylim=(-0.7, 0.7))
-        ax.tick_params(axis="y", length=0)
+    usual = Counter(row.on for row in measured).most_common(1)[0][0]
+    order = sorted(measured, key=lambda row: (list(COLOURS).index(row.verdict), -_from_bound(row, row.mean)))
+    reach = [max(abs(_from_bound(row, end)) for end in (*(row.ci95 or ()), row.mean)) for row in order]
+    far = [place for place, most in enumerate(reach) if most > _FAR * float(np.median(reach))]
+    near = [place for place in range(len(order)) if place not in far]
+    sheet, axes = figure(1, 2 if far else 1, size=(11, 1.3 + 0.42 * len(order)))
+    if far:
+        axes[0, 0].get_gridspec().set_width_ratios([4, 1])
+    sheet.suptitle(f"{title}\n({usual}, unless said otherwise)")
+    for ax, shown in zip(axes[0], (near, far), strict=False):
+        for place in shown:
+            _draw(ax, place, order[place])
+        ax.axvline(0, color="black", lw=1, zorder=0)
+        ax.set(ylim=(len(order) - 0.5, -0.5), xlabel="percentage points above the bound")
+        ax.grid(axis="x", alpha=0.3)
+        ax.set_yticks([])
         for side in ("left", "top", "right"):
             ax.spines[side].set_visible(False)
-        ax.text(1.02, 0.5, row["verdict"], color=colour, weight="bold", va="center", transform=ax.transAxes)
-        if row["mean"] is None:
-            ax.text(0.5, 0.5, str(row.get("reason") or ""), ha="center", va="center", wrap=True, fontsize=8,
-                    transform=ax.transAxes)  # fmt: skip
-            ax.set_xticks([])
-            continue
-        ax.axvline(100 * row["bound"], color=CENTRE_COLOUR, ls=(0, (4, 3)), lw=1.5)
-        if row["ci95"] is not None:
-            ax.plot(100 * np.array(row["ci95"]), [0, 0], color=colour, lw=4, solid_capstyle="butt")
-        ax.plot(100 * row["mean"], 0, "D", color=colour, markersize=8, markeredgecolor="white")
-        ax.scatter(100 * np.array(row["values"]), np.full(len(row["values"]), -0.4), s=16, color="black", alpha=0.7)
-        if row["paper_value"] is not None:
-            ax.plot(100 * row["paper_value"], 0.4, "o", markersize=8, markerfacecolor="none", markeredgecolor="black")
-        ax.grid(axis="x", alpha=0.3)
-    axes[-1, 0].set_xlabel("points (hundredths)")
+        for place in range(1, len(order)):
+            if order[place].verdict != order[place - 1].verdict:
+                ax.axhline(place - 0.5, color=CENTRE_COLOUR, lw=0.6)
+    axes[0, -1].set_xlabel("far from it" if far else "percentage points above the bound")
+    labels = [_words(row, row.paper if paper else "", row.on if row.on != usual else "") for row in order]
+    axes[0, 0].set_yticks(range(len(order)), labels, fontsize=8)
+    axes[0, 0].tick_params(axis="y", length=0)
+    for row, tick in zip(order, axes[0, 0].get_yticklabels(), strict=True):
+        tick.set_color(COLOURS[row.verdict])
     looks = {
-        "95 % interval": {"color": "black", "lw": 4},
-        "mean": {"color": "black", "marker": "D", "ls": ""},
+        HOLDS: {"color": COLOURS[HOLDS], "lw": 4},
+        UNDECIDED: {"color": COLOURS[UNDECIDED], "lw": 4},
+        FAILS: {"color": COLOURS[FAILS], "lw": 4},
         "a seed": {"color": "black", "marker": ".", "ls": ""},
-        "holds above": {"color": CENTRE_COLOUR, "ls": "--"},
-        "the paper": {"color": "black", "marker": "o", "markerfacecolor": "none", "ls": ""},
+        "the paper's number": {"color": "black", "marker": "o", "markerfacecolor": "none", "ls": ""},
     }
     handles = [Line2D([], [], label=label, **how) for label, how in looks.items()]
     sheet.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
     return sheet
+
+
+def draw_ledger(
+    claims: Iterable[Claim], folder: str | Path = store.FOLDER, pictures: str | Path = RESULTS
+) -> list[Path]:
+    """Draw all that was ever measured of these claims: a picture per paper, and one of all where they are several."""
+    rows = read_rows(claims, folder)
+    papers = list(dict.fromkeys(row.paper for row in rows))
+    sheets = {f"ledger_{paper}": [row for row in rows if row.paper == paper] for paper in papers}
+    if len(papers) > 1:
+        sheets["ledger"] = rows
+    drawn = []
+    for name, some in sheets.items():
+        drawn.append(Path(pictures) / f"{name}.png")
+        title = f"The claims of {papers[0] if len(sheets) == 1 else name.removeprefix('ledger_')}, measured"
+        sheet = plot_claims(some, "All claims, measured" if name == "ledger" else title, paper=name == "ledger")
+        with replacing(drawn[-1]) as part:
+            sheet.savefig(part, format="png", dpi=100)
+    return drawn
+
+
+def _draw(ax: Axes, place: int, row: Row) -> None:
+    colour = COLOURS[row.verdict]
+    if row.ci95 is not None:
+        ends = [_from_bound(row, end) for end in row.ci95]
+        ax.plot(ends, [place, place], color=colour, lw=5, alpha=0.55, solid_capstyle="butt")
+    ax.plot(_from_bound(row, row.mean), place, "|", color=colour, markersize=12, markeredgewidth=3)
+    ax.scatter([_from_bound(row, value) for value in row.values], [place + 0.28] * len(row.values), s=9, color="black")
+    if row.claim.paper_value is not None:
+        ax.plot(_from_bound(row, row.claim.paper_value), place, "o", ms=7, mfc="none", mec="black", zorder=4)
+
+
+def _from_bound(row: Row, value: float) -> float:
+    return 100 * (value - row.claim.bound)
+
+
+def _words(row: Row, *about: str) -> str:
+    """The claim in words, in two lines at most; behind it what else is to be said, and of how many seeds it is."""
+    lines = textwrap.wrap(row.claim.statement, 78)
+    lines = lines if len(lines) < 3 else [lines[0], f"{lines[1].rstrip('.,')} ..."]
+    told = "; ".join([*filter(None, about), f"{len(row.seeds)} seeds"])
+    return "\n".join([*lines[:-1], f"{lines[-1]} [{told}]"])

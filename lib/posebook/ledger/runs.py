@@ -1,6 +1,7 @@
 """The runs that claims need: each is kept in a folder named by its configuration, so that claims share them.
 
-    train_all(works("soft_argmax", "figures", "study", seeds=3), jobs=2)
+    for reading in train_all(works("soft_argmax", "figures", "study", seeds=range(3)), jobs=2):
+        print(reading.variant, reading.readings["pckh"])
 
 A run that was stopped goes on where it was, a finished one is never trained again, and several processes may work on
 the same runs: each waits for the run that another one is at.
@@ -10,26 +11,30 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
+from datetime import date
 from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from posebook.compute.cluster import as_they_end, check_worker, is_elsewhere, is_wanted
 from posebook.compute.processes import pick_device
 from posebook.datasets import open_dataset
 from posebook.ledger.claim import Claim, Variant, claims_of
+from posebook.ledger.readings import Reading
 from posebook.network import Setting, settings_of
-from posebook.paths import ROOT, replacing
+from posebook.paths import ROOT, check_writable, replacing
 from posebook.sample import Dataset
 from posebook.skeleton import LSP, MPII, PASCAL
-from posebook.training.checkpoint import STATE, load_into, read_record
+from posebook.training.checkpoint import STATE, read_record
 from posebook.training.loop import train
 from posebook.training.profile import Profile
 from posebook.training.recipe import Recipe
@@ -146,34 +151,24 @@ def run_folder(work: Work, runs: str | Path = RUNS) -> Path:
     return Path(runs) / work.key
 
 
-def read_run(work: Work, runs: str | Path = RUNS) -> dict | None:
-    """What `train_run` gave, or None where the run is not over or its test was on other people."""
-    path = run_folder(work, runs) / "readings.json"
-    if not path.is_file():
-        return None
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    return stored if stored["test_images"] == work.plan.test_images else None
-
-
 def train_run(
     work: Work,
     runs: str | Path = RUNS,
     data_root: str | Path | None = None,
     device: str = "auto",
     *,
-    again: bool = False,
+    learner: bytes | None = None,
     progress: bool = True,
     callback: Callable[[Run], None] | None = None,
-) -> dict:
-    """Train a run, or go on with it, and read off it what its paper's claims need. A run is trained once.
+) -> Reading:
+    """Train a run, or go on with it, and read off it what its paper's claims need.
 
-    A run that another process works on is waited for. A finished one keeps its weights, `last.safetensors`.
+    A run that another process works on is waited for. A finished one keeps its weights, `last.safetensors`, and is not
+    trained again.
 
     Args:
-        again: take the readings anew, from the weights where they are there.
-
-    Returns:
-        `readings` by name, `test_images`, `seconds` of training and of `reading`, `device`, `threads`, `versions`.
+        learner: the weights of the run that gives this one its learner, as `weights_of` has them; None trains that run
+            first, where there is one.
 
     Raises:
         ValueError, OSError: as `open_dataset` and `train` do.
@@ -181,45 +176,51 @@ def train_run(
     folder = run_folder(work, runs)
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(work, folder):
-        stored = None if again else read_run(work, runs)
-        if stored is not None:
-            return stored
         plan, where = work.plan, pick_device(device)
         train_set, small = training_sets(work, data_root, where)
-        test_set = open_dataset(work.dataset, "test", data_root, plan.size, where, **work.options)
+        test_set = open_dataset(work.dataset, "test", root_of(work, data_root), plan.size, where, **work.options)
         if not is_trained(work, folder):
-            learner = work.learner
-            if learner is not None:
-                train_run(learner, runs, data_root, device, progress=progress)
-                learner = trained_network(learner, runs, where)
-            run = train_work(work, work.recipe, train_set, folder, progress, callback, small, learner)
+            if work.learner is not None and learner is None:
+                train_run(work.learner, runs, data_root, device, progress=progress)
+                learner = weights_of(work.learner, runs)
+            teacher = work.learner and network_of(work.learner, learner).to(where)
+            run = train_work(work, work.recipe, train_set, folder, progress, callback, small, teacher)
             with replacing(folder / HISTORY) as part:
-                part.write_text(json.dumps(run.history["training"]) + "\n", encoding="utf-8")
-        network, about = trained_network(work, runs, where), read_record(folder / "last.safetensors")
+                part.write_text(json.dumps(run.history["training"], allow_nan=False) + "\n", encoding="utf-8")
+        network = network_of(work, weights_of(work, runs)).to(where).eval()
+        about = read_record(folder / "last.safetensors")["training"]
         begin = time.monotonic()
         paper = claims_of(work.paper)
         readings = paper.readings(network, test_set, plan.test_images, train_set)
         if paper.curve_readings is not None and (folder / HISTORY).is_file():
             readings |= paper.curve_readings(json.loads((folder / HISTORY).read_text(encoding="utf-8")))
-        result = {
-            "run": str(work),
-            "readings": readings,
-            "test_images": plan.test_images,
-            "reading": round(time.monotonic() - begin, 1),
-            **{key: about["training"][key] for key in ("seconds", "device", "threads", "versions")},
-        }
-        with replacing(folder / "readings.json") as part:
-            part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
         # Larger than the weights, and of no more use.
         (folder / STATE).unlink(missing_ok=True)
-    return result
+    return Reading(
+        **asdict(work),
+        options=work.options,
+        digest=work.key,
+        test_images=plan.test_images,
+        readings=readings,
+        reading_seconds=round(time.monotonic() - begin, 1),
+        date=date.today().isoformat(),
+        **{name: about[name] for name in ("seconds", "device", "threads", "versions")},
+    )
 
 
-def trained_network(work: Work, runs: str | Path, device: torch.device) -> nn.Module:
-    """The network that a finished run kept, ready to predict."""
+def weights_of(work: Work, runs: str | Path = RUNS) -> bytes | None:
+    """The weights that a finished run kept, as its file has them; None where they are not there."""
+    folder = run_folder(work, runs)
+    return (folder / "last.safetensors").read_bytes() if is_trained(work, folder) else None
+
+
+def network_of(work: Work, weights: bytes) -> nn.Module:
+    """A run's network with its weights."""
+    from safetensors.torch import load
+
     network = work.network(**work.settings)
-    load_into(network, run_folder(work, runs) / "last.safetensors")
-    return network.to(device).eval()
+    network.load_state_dict(load(weights))
+    return network
 
 
 def _alone(work: Work, folder: Path) -> AbstractContextManager:
@@ -240,11 +241,17 @@ def is_trained(work: Work, folder: Path) -> bool:
     return path.is_file() and read_record(path)["training"]["steps"] >= work.recipe.steps
 
 
+def root_of(work: Work, data_root: str | Path | None) -> str | Path | None:
+    """Where a run's set lies; a learner's is rendered, whatever the set it is taken to."""
+    return None if work.dataset == "figures" else data_root
+
+
 def training_sets(work: Work, data_root: str | Path | None, device: torch.device) -> tuple[Dataset, Dataset | None]:
     """What a run is trained on: the set in the plan's images, and in its small ones where it has any."""
     small = work.plan.small
     sizes = [work.plan.size, *([small.size] if small else [])]
-    sets = [open_dataset(work.dataset, "train", data_root, size, device, work.seed, **work.options) for size in sizes]
+    root = root_of(work, data_root)
+    sets = [open_dataset(work.dataset, "train", root, size, device, work.seed, **work.options) for size in sizes]
     return sets[0], sets[1] if small else None
 
 
@@ -300,10 +307,13 @@ def _claims_on(paper: str, dataset: str) -> list[Claim]:
     return [claim for claim in claims_of(paper).claims if not claim.sets or dataset in claim.sets]
 
 
-def works(paper: str, dataset: str, profile: str, seeds: int, variants: Iterable[str] | None = None) -> list[Work]:
-    """The runs that claims need: these variants from every seed, and one of half length.
+def works(
+    paper: str, dataset: str, profile: str, seeds: Iterable[int], variants: Iterable[str] | None = None
+) -> list[Work]:
+    """The runs that claims need: these variants from every seed, and two that tell whether runs are long enough.
 
     Args:
+        seeds: each as a number.
         variants: None takes all that the paper's claims about this set compare.
 
     Raises:
@@ -319,7 +329,7 @@ def works(paper: str, dataset: str, profile: str, seeds: int, variants: Iterable
         variants = dict.fromkeys(variant for claim in _claims_on(paper, dataset) for variant in claim.variants)
     variants = list(variants)
     wanted = [Work(paper, base, dataset, profile, 0), Work(paper, base, dataset, profile, 0, half=True)]
-    wanted += [Work(paper, variant, dataset, profile, seed) for seed in range(seeds) for variant in variants]
+    wanted += [Work(paper, variant, dataset, profile, seed) for seed in seeds for variant in variants]
     # Learners first, so that nobody waits for the one that another run needs.
     return list(dict.fromkeys([*(work.learner for work in wanted if work.learner is not None), *wanted]))
 
@@ -331,52 +341,123 @@ def threads_of(jobs: int) -> int:
     return torch.get_num_threads() if jobs == 1 else max(1, cpu_count() // jobs)
 
 
+class OutOfTime(Exception):
+    """The time that the ledger was given is over; the run that was under way goes on where it was the next time."""
+
+
 def train_all(
     wanted: list[Work],
     runs: str | Path = RUNS,
     data_root: str | Path | None = None,
     device: str = "auto",
     jobs: int = 1,
-    say: Callable[[str], None] = print,
-) -> None:
-    """Train the runs that are not there yet, `jobs` at a time, each on its share of the cores.
+    deadline: float = math.inf,
+) -> Iterator[Reading]:
+    """Train runs, `jobs` at a time, each on its share of the cores, and give what is read off each as it ends.
 
-    Small networks gain little from a second thread, so that as many jobs as cores are faster than one on all of them.
-    The processes are joblib's, so `joblib.parallel_config` can send them elsewhere.
+    Those whose networks give others their learners come first. Small networks gain little from a second thread, so that
+    as many jobs as cores are faster than one on all of them.
+
+    Within `on_cluster` they are trained by the cluster's workers, one at a time each, with the threads that torch has
+    there. Machines need not share a disk: a learner's weights come back here, and go with the runs that need them.
+
+    Args:
+        runs: folder of the runs. Workers of a cluster use a folder of this name on their machines; for `RUNS`, their
+            own posebook's.
+        deadline: in seconds of `time.time`; runs that are under way then stop.
+
+    Raises:
+        OutOfTime: the deadline has passed.
     """
-    from joblib import Parallel, delayed
+    from joblib import delayed
 
-    missing = [work for work in wanted if read_run(work, runs) is None]
-    if jobs == 1:
-        for number, work in enumerate(missing, start=1):
-            say(f"Run {number} of {len(missing)}: {work}")
-            train_run(work, runs, data_root, device)
-        return
-    threads = threads_of(jobs)
-    done = Parallel(n_jobs=jobs, return_as="generator_unordered")(
-        delayed(_train_elsewhere)(work, runs, data_root, device, threads) for work in missing
-    )
-    for number, work in enumerate(done, start=1):
-        say(f"{number} of {len(missing)} runs are over: {work}")
+    elsewhere = is_elsewhere()
+    threads, place = threads_of(jobs), runs
+    if elsewhere:
+        # Workers run in other folders, and may have posebook elsewhere.
+        threads, place = None, None if Path(runs) == RUNS else Path(runs).resolve()
+        data_root = data_root and Path(data_root).resolve()
+    teachers = [work.learner for work in wanted if work.learner is not None and weights_of(work.learner, runs) is None]
+    first = list(dict.fromkeys(teachers))
+    for some in (first, [work for work in dict.fromkeys(wanted) if work not in first]):
+        learners = {work: work.learner and weights_of(work.learner, runs) for work in some}
+        if jobs == 1 and not elsewhere:
+            for work in some:
+                yield train_run(work, runs, data_root, device, learner=learners[work], callback=_watch(deadline))
+            continue
+        calls = (
+            delayed(_train_elsewhere)(work, place, data_root, device, threads, learners[work], deadline, work in first)
+            for work in some
+        )
+        for reading, files in as_they_end(calls, jobs):
+            _keep(reading, files, runs)
+            yield reading
 
 
-def _train_elsewhere(work: Work, runs: str | Path, data_root: str | Path | None, device: str, threads: int) -> Work:
-    """`train_run` in a process of its own, which tells of every tenth of its steps in a line."""
-    torch.set_num_threads(threads)
+def _watch(deadline: float) -> Callable[[Run], None]:
+    def look(run: Run) -> None:
+        if time.time() > deadline:
+            raise OutOfTime
+
+    return look
+
+
+def _train_elsewhere(
+    work: Work,
+    runs: str | Path | None,
+    data_root: str | Path | None,
+    device: str,
+    threads: int | None,
+    learner: bytes | None,
+    deadline: float,
+    gives: bool,
+) -> tuple[Reading, dict[str, bytes]]:
+    """`train_run` in a process of its own, which tells of every tenth of its steps in a line.
+
+    Args:
+        runs: None takes this process's own `RUNS`.
+        threads: None on a cluster's worker, which was started with its share of the cores.
+
+    Returns:
+        What was read off the run, and its files that others need, by their names, if asked for.
+    """
+    runs = RUNS if runs is None else runs
+    if threads is None:
+        check_worker()
+        check_writable(runs)
+    else:
+        torch.set_num_threads(threads)
     steps, told, parent = work.recipe.steps, -1, os.getppid()
+    watch = _watch(deadline)
 
     def tell(run: Run) -> None:
         nonlocal told
-        # Who kills the command means its runs as well, and an exception would have this process take the next one.
-        if os.getppid() != parent:
+        watch(run)
+        # Who kills the command means its runs as well. A worker is left for those of others, whatever its own parent
+        # does; here, an exception would have this process take the next run.
+        if threads is None:
+            if not is_wanted():
+                raise OutOfTime
+        elif os.getppid() != parent:
             os._exit(1)
         if 10 * run.step // steps > told:
             told = 10 * run.step // steps
             left = clock(run.seconds / run.step * (steps - run.step))
             print(f"  {work}: step {run.step:,} of {steps:,}, {left} left", file=sys.stderr, flush=True)
 
-    train_run(work, runs, data_root, device, progress=False, callback=tell)
-    return work
+    reading = train_run(work, runs, data_root, device, learner=learner, progress=False, callback=tell)
+    folder = run_folder(work, runs)
+    files = [folder / name for name in (HISTORY, "last.safetensors")] if gives else []
+    return reading, {file.name: file.read_bytes() for file in files if file.is_file()}
+
+
+def _keep(reading: Reading, files: dict[str, bytes], runs: str | Path) -> None:
+    """A run's files that came back from another machine, where the next ones look for them."""
+    folder = Path(runs) / reading.digest
+    for name, content in files.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / name) as part:
+            part.write_bytes(content)
 
 
 def clock(seconds: int | float) -> str:

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from posebook.paths import replacing
+from posebook.skeleton import SKELETONS
 
 STATE = "state.pt"
 
@@ -39,7 +40,7 @@ def save_weights(path: str | Path, model: nn.Module, name: str, skeleton: str, r
     path = with_suffix(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     about = {"model": name, "settings": model.settings, "skeleton": skeleton, "training": record}
-    text = json.dumps(about, indent=2)
+    text = json.dumps(about, indent=2, allow_nan=False)
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     with replacing(path) as part:
         # Not save_file, whose files only their owner can read.
@@ -60,6 +61,8 @@ def read_record(path: str | Path) -> dict:
 
     path = with_suffix(path)
     if not path.is_file():
+        if path.with_suffix("").is_file():
+            raise ValueError(f"{path.with_suffix('')} is not a file of posebook's weights, which end in .safetensors")
         raise FileNotFoundError(f"there are no weights at {path}; `posebook train` makes some")
     try:
         with safe_open(path, framework="pt") as file:
@@ -68,7 +71,13 @@ def read_record(path: str | Path) -> dict:
         raise ValueError(f"{path} is not a whole safetensors file ({error}); get or train it again") from error
     if text is None:
         raise ValueError(f"{path} does not say which network it is of; load it with safetensors into your own")
-    return json.loads(text)
+    about = json.loads(text)
+    if about["skeleton"] not in SKELETONS:
+        known = ", ".join(SKELETONS)
+        raise ValueError(
+            f"{path} is of a network whose joints are in the order of '{about['skeleton']}'; known are {known}"
+        )
+    return about
 
 
 def load_into(model: nn.Module, path: str | Path) -> None:
@@ -87,6 +96,8 @@ def load_into(model: nn.Module, path: str | Path) -> None:
                 f"{path}: {key} is {tuple(found[key].shape)}, the network's is {tuple(value.shape)}; "
                 "give the settings it was trained with"
             )
+        if not found[key].isfinite().all():
+            raise ValueError(f"{path}: {key} holds values that are not numbers: the training had diverged")
     model.load_state_dict(found)
 
 
@@ -113,6 +124,8 @@ def load_state(folder: Path, configuration: dict) -> dict | None:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds on a broken file
         raise ValueError(f"{path} cannot be read ({error}); delete it, or start afresh") from error
+    if not isinstance(state, dict) or not {"configuration", "run", "parts"} <= state.keys():
+        raise ValueError(f"{path} is not the state of a run of posebook's; give another folder, or start afresh")
     if differences := differing(state["configuration"], configuration):
         raise ValueError(
             f"the run in {folder} has other settings: {'; '.join(differences)}. "

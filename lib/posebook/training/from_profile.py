@@ -16,6 +16,7 @@ from posebook.evaluation.benchmarks import render, report
 from posebook.evaluation.inference import evaluate, parse
 from posebook.evaluation.metrics import parsing_score
 from posebook.network import Setting, settings_of
+from posebook.paths import replacing
 from posebook.sample import Dataset
 from posebook.skeleton import PARTS
 from posebook.training.loop import train
@@ -70,12 +71,22 @@ def train_by_profile(
         )
     recipe = profile.recipe.but(seed=seed, minutes=minutes, steps=steps, batch_size=batch_size, learning_rate=lr)
     where = join_processes(pick_device(device))
-    side = settings.get("size", size or profile.size)
+    side = settings.get("size", profile.size if size is None else size)
     sets = {split: open_dataset(dataset, split, data_root, side, where) for split in ("validation", "test")}
     # Packed crops have a margin, so that what augmentation turns in are real pixels.
     margin, options = (MARGIN, {"widen": MARGIN}) if dataset == "packed" else (1, {})
     training = partial(open_dataset, dataset, "train", data_root, device=where, seed=seed, **options)
     sets["train"] = training(size=round(margin * side))
+    shares = {split: sets[split].length for split in ("train", "validation", "test")}
+    if shares["train"] is not None:
+        for split, some in sets.items():
+            if not some.annotated:
+                raise ValueError(f"{dataset} has no joint annotated in its {split} split, and networks learn joints")
+        if processes()[0] == 0:
+            print(
+                f"{dataset}: " + ", ".join(f"{count:,} people in {split}" for split, count in shares.items()),
+                flush=True,
+            )
     small = profile.small
     joints = len(sets["train"].skeleton)
     torch.manual_seed(seed)
@@ -117,7 +128,8 @@ def train_by_profile(
     # Figures have no joints outside their images.
     outside = 0 if dataset == "figures" else sets["test"].outside
     scores["outside_crops"] = outside
-    Path(output, "test.json").write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
+    with replacing(Path(output, "test.json")) as part:
+        part.write_text(json.dumps(scores, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     table = render(scores)
     if parsed:
         table += f"\n\nParts: mean IoU {parsed['mean_iou']:.3f}, pixel accuracy {parsed['pixel_accuracy']:.3f}"

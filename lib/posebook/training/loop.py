@@ -128,9 +128,11 @@ def train(
         The run. The model ends with the last weights, or with their average where the recipe asks for one.
 
     Raises:
-        ValueError: the loss or its gradient stopped being a number; the folder holds a run of other settings; the
-            batch cannot be shared equally by the processes; validation images are not of the network's size, or
-            were opened wide; small images are of other people, or their part is not between 0 and 1.
+        ValueError: the loss or its gradient stopped being a number; nobody has a joint to learn; the folder holds a
+            run of other settings; the batch cannot be shared equally by the processes; validation images are not of
+            the network's size, or were opened wide; small images are of other people, or their part is not between 0
+            and 1.
+        OSError: the folder cannot be written to, or its disk has no room for the run.
     """
     schedule = schedule or one_cycle()
     rank, world = processes()
@@ -168,6 +170,7 @@ def train(
     if kept := [p for p in model.parameters() if not p.requires_grad]:
         configuration["kept"] = _digest(kept)
     folder = RunFolder(output, configuration, averaged, dataset.skeleton.name, parts, writes=rank == 0)
+    folder.check()
     run = folder.clear() if fresh else folder.restore()
     fraction = _fraction(run, recipe, device)
     log = folder.path if tensorboard and rank == 0 else None
@@ -175,6 +178,7 @@ def train(
     begin = time.monotonic() - run.seconds
     saved, saved_step = time.monotonic(), run.step
     pending: list[dict[str, Tensor]] = []
+    learnt = torch.zeros((), device=device)  # joints seen so far
     changes = augmentation or Augmentation()
     supply = _Supply(recipe, share)
 
@@ -208,6 +212,7 @@ def train(
 
             run.step += 1
             run.seconds = time.monotonic() - begin
+            learnt += (batch.presence > 0).sum()
             pending.append({"loss": loss.detach(), **{k: v.detach() for k, v in terms.items()}, "gradient": norm})
             fraction = _fraction(run, recipe, device)
             done = fraction >= 1
@@ -215,7 +220,8 @@ def train(
             if not (validates or run.step % recipe.log_every == 0):
                 continue
 
-            means = _means(pending, run.step, folder.path)
+            _check_labels(dataset, sum_over_processes(learnt.clone()), len(pending) * recipe.batch_size)
+            means = _means(pending, run.step, folder)
             pending.clear()
             rate = stepper.param_groups[0]["lr"]
             run.history["training"].append({"step": run.step, "seconds": run.seconds, "rate": rate, **means})
@@ -256,7 +262,16 @@ def _clip(parameters: list[nn.Parameter], limit: int | float | None) -> Tensor:
     return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
 
 
-def _means(pending: list[dict[str, Tensor]], step: int, folder: Path | None) -> dict[str, float]:
+def _check_labels(dataset: Dataset, learnt: Tensor, people: int) -> None:
+    """ValueError where no joint was there to learn from; asked for when a row is written, as in `_means`."""
+    if not learnt:
+        raise ValueError(
+            f"{dataset.name}/{dataset.split} gave no joint to learn from: of {people:,} people none has a joint in a "
+            f"photograph that can be read; see what `posebook data check {dataset.name} ROOT` says"
+        )
+
+
+def _means(pending: list[dict[str, Tensor]], step: int, folder: RunFolder) -> dict[str, float]:
     """Means of what the last steps gave, over all processes; ValueError where one of them is not a number.
 
     Asking after each step would have a GPU wait for Python each time, so it is asked before anything is written.
@@ -267,7 +282,7 @@ def _means(pending: list[dict[str, Tensor]], step: int, folder: Path | None) -> 
     if bad.any():
         row, column = bad.nonzero()[0].tolist()
         what = list(pending[0])[column]
-        kept = f"; the last good state is kept in {folder}" if folder else ""
+        kept = f"; the last good state is kept in {folder.path}" if folder.holds_state else ""
         raise ValueError(
             f"at step {step - len(pending) + row + 1} the {what} became {float(table[row, column])}{kept}. "
             "Lower the learning rate, clip the gradient, or train with bf16 off"

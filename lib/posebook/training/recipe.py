@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
 
 
@@ -49,7 +50,7 @@ class Recipe:
         if self.steps is None and self.minutes is None:
             raise ValueError("recipe: give steps, or minutes, or both")
         for name, value in asdict(self).items():
-            if name not in ("seed", "bf16") and value is not None and not value > 0:
+            if name not in ("seed", "bf16") and value is not None and not 0 < value < math.inf:
                 raise ValueError(f"recipe: {name} is {value}; give a number above 0")
         if self.ema is not None and self.ema >= 1:
             raise ValueError(f"recipe: ema is {self.ema}; give the part of the average to keep, below 1")

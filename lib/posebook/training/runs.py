@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -15,6 +16,7 @@ from torch import nn
 from posebook import __version__
 from posebook.compute.precision import use_bf16
 from posebook.compute.processes import processes
+from posebook.paths import check_writable
 from posebook.training.checkpoint import STATE, load_state, save_state, save_weights
 
 
@@ -61,6 +63,25 @@ class RunFolder:
         self.writes = writes and path is not None
         self.configuration, self.model, self.skeleton, self.parts = configuration, model, skeleton, parts
 
+    @property
+    def holds_state(self) -> bool:
+        """Whether there is a state to go on from."""
+        return self.path is not None and (self.path / STATE).is_file()
+
+    def check(self) -> None:
+        """OSError where the run could not be written: before it starts, and not when it is to be saved."""
+        if not self.writes:
+            return
+        check_writable(self.path)
+        # The network, an optimiser's two numbers per weight, perhaps an average; weights twice; each written beside.
+        weights = sum(value.numel() * value.element_size() for value in self.model.state_dict().values())
+        wanted, free = 8 * weights, shutil.disk_usage(self.path).free
+        if wanted > free:
+            raise OSError(
+                f"the run takes up to {wanted / 1e6:,.0f} MB in {self.path}, and its disk has {free / 1e6:,.0f} MB "
+                "free: make room, or give another folder"
+            )
+
     def restore(self) -> Run:
         """The run as it was saved, with the parts set back to it; a new one where there is none."""
         state = load_state(self.path, self.configuration) if self.path else None
@@ -98,13 +119,14 @@ class RunFolder:
             return
         device = next(self.model.parameters()).device
         validated = run.history["validation"]
+        score = validated[-1]["score"] if validated and validated[-1]["step"] == run.step else None
         record = {key: value for key, value in self.configuration.items() if key not in ("model", "settings")}
         record |= {
             "steps": run.step,
             "images": run.step * self.configuration["recipe"]["batch_size"],
             "seconds": round(run.seconds, 1),
             "loss": run.history["training"][-1]["loss"] if run.history["training"] else None,
-            "score": validated[-1]["score"] if validated and validated[-1]["step"] == run.step else None,
+            "score": score if score is not None and math.isfinite(score) else None,
             "measure": validated[-1]["measure"] if validated else None,
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
             "bf16": use_bf16(device, self.configuration["recipe"]["bf16"]),

@@ -317,7 +317,11 @@ BAD = [(name, *case) for name in ("soft_argmax", "soft_argmax_detection") for ca
     ("soft_argmax", {"presence_weight": -0.1}, r"presence_weight is -0\.1; give a weight, 0 or more"),
     ("soft_argmax", {"presence_weight": math.nan}, "presence_weight is nan"),
     ("soft_argmax", {"ramps": "corners"}, "ramps is 'corners'; give centres, paper, official"),
-    ("soft_argmax_detection", {"sigma": 0.0}, r"sigma is 0\.0; give it in cells, above 0"),
+    (
+        "soft_argmax_detection",
+        {"sigma": 0.0},
+        r"sigma is 0\.0; give the Gaussians' standard deviation in cells, above 0",
+    ),
     ("soft_argmax_detection", {"sigma": math.inf}, "sigma is inf"),
     ("soft_argmax_detection", {"offset": "half"}, "offset must be 'none', 'quarter' or 'parabola', not 'half'"),
     ("soft_argmax_detection", {"context": 2}, "no setting 'context'; it has joints, size, blocks"),

@@ -126,12 +126,13 @@ class MeanKernels(OthersKernels):
 
 def readings(
     model: nn.Module, dataset: Dataset, count: int | None = None, train: Dataset | None = None, batch_size: int = 32
-) -> dict[str, float]:
+) -> dict[str, float | list[float | None]]:
     """Everything the claims need to know of a trained network: fractions over held-out people, one scale, no flip.
 
         pckh                mean over joints of PCKh@0.5, or of what the set's benchmark has in its place
         visible, occluded   the same of these joints, where the set tells
         mean_pose           of one answer for everybody, the mean of 1,000 people of `train`
+        curve, by_joint, ...  as `Benchmark.summary` has them
         miou                mean IoU of the parts, of networks that parse a set with labels
         others, mean        pckh with the kernels of another image and with the batch's mean kernels, where the network
                             predicts kernels
@@ -164,7 +165,8 @@ def readings(
     if model.to_parts is not None and dataset.name in _LABELLED:
         found["miou"] = float(parsing_score(parse(model, dataset, count, batch_size)).mean_iou)
     # A set in which nobody is occluded has no score for those that are.
-    return {name: value for name, value in found.items() if not math.isnan(value)}
+    found = {name: value for name, value in found.items() if not math.isnan(value)}
+    return found | benchmark.summary(predicted, truth)
 
 
 def curve_readings(history: list[dict]) -> dict[str, float]:
@@ -213,6 +215,7 @@ def _against(name: str, backbone: str) -> Claim:
     """The learner against one of Table 1's alternatives."""
     statement, value = _ALTERNATIVES[name]
     vgg = backbone == "vgg"
+    statement = f"With VGG16: {statement[0].lower()}{statement[1:]}" if vgg else statement
     return _claim(
         f"vgg_{name}" if vgg else name,
         "Sec. 4.2, Table 1",

@@ -88,7 +88,7 @@ NONE = 0.005
 
 def readings(
     model: nn.Module, dataset: Dataset, count: int | None = None, train: Dataset | None = None, batch_size: int = 32
-) -> dict[str, float]:
+) -> dict[str, float | list[float | None]]:
     """Everything the claims need to know of a trained network: fractions over held-out people, one scale, no flip.
 
     All are means over joints, of PCKh@0.5 or of what the set's benchmark has in its place.
@@ -99,6 +99,7 @@ def readings(
         visible, occluded               all joints, where the set tells
         upper, lower                    joints above the hips; hips, pelvis and knees
         mean_pose                       of one answer for everybody, the mean of 1,000 people of `train`
+        curve, by_joint, ...            as `Benchmark.summary` has them
         share_0.3, share_0.3_occluded   on figures of whose joints 0.3 are hidden, and so on: all joints, and the hidden
 
     Args:
@@ -129,7 +130,8 @@ def readings(
             found[f"share_{share:g}"] = everything
             found[f"share_{share:g}_occluded"] = math.nan if hidden is None else hidden
     # A set in which nobody is occluded has no score for those that are.
-    return {name: value for name, value in found.items() if not math.isnan(value)}
+    found = {name: value for name, value in found.items() if not math.isnan(value)}
+    return found | benchmark.summary(predicted, truth)
 
 
 # What claims compare unless they say otherwise.

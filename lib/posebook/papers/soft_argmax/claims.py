@@ -60,7 +60,7 @@ VARIANTS = {
 @torch.no_grad()
 def readings(
     model: nn.Module, dataset: Dataset, count: int | None = None, train: Dataset | None = None, batch_size: int = 32
-) -> dict[str, float]:
+) -> dict[str, float | list[float | None]]:
     """Everything the claims need to know of a trained network: fractions over held-out people, in one pass, no flip.
 
     All are means over joints, of PCKh@0.5 or of what the set's benchmark has in its place; with `_tight`, at 0.4 of
@@ -75,6 +75,7 @@ def readings(
         part_only, part_only_tight  soft-argmax of the part-based maps alone, without context   (regression)
         mass                probability mass of a part-based map around the true joint           (regression)
         mean_pose           of one answer for everybody, the mean of 1,000 people of `train`
+        curve, by_joint, ...  of its own answer, as `Benchmark.summary` has them
 
     Args:
         model: `SoftArgmax` or `SoftArgmaxDetection`.
@@ -107,7 +108,8 @@ def readings(
         everybody = mean_pose(train).cpu().expand_as(truth.joints) * (dataset.size / train.size)
         found["mean_pose"] = float(benchmark.score(everybody, truth).mean)
     # A set in which nobody is occluded has no score for those that are.
-    return {name: value for name, value in found.items() if not math.isnan(value)}
+    found = {name: value for name, value in found.items() if not math.isnan(value)}
+    return found | benchmark.summary(answers["pckh"], truth)
 
 
 def _read(

@@ -1,0 +1,108 @@
+"""Readings, the store that all else in the ledger follows from: a line per trained run, in a file per paper.
+
+A file only ever grows by whole lines: it is written anew beside its place and renamed, under a lock. Files of two
+machines become one by putting one behind the other: a run that is there twice counts once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from posebook.paths import RESULTS, check_writable, replacing
+
+FOLDER = RESULTS / "readings"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read off one trained network, and how it came about.
+
+    Attributes:
+        paper, variant, dataset, profile, seed, half: as in `runs.Work`.
+        options: what the set was opened with beside name, split and size.
+        digest: name of the run's configuration; runs of one digest are one run.
+        test_images: how many people it was read on; None: all of the test split.
+        readings: numbers by name, fractions where they are accuracies; lists by joint or by threshold.
+        seconds: of training.
+        reading_seconds: of testing.
+        device, threads, versions: that it was trained with.
+        date: on which it was read.
+        carried: the readings are only those that claims had stored, before runs were kept.
+    """
+
+    paper: str
+    variant: str
+    dataset: str
+    profile: str
+    seed: int
+    half: bool
+    options: dict[str, str | int | float]
+    digest: str
+    test_images: int | None
+    readings: dict[str, float | list[float | None]]
+    seconds: float
+    reading_seconds: float
+    device: str
+    threads: int
+    versions: dict[str, str]
+    date: str
+    carried: bool = False
+
+    @property
+    def key(self) -> tuple[str, int | None]:
+        """What two readings of the same run, on the same people, have in common."""
+        return self.digest, self.test_images
+
+
+Readings = dict[tuple[str, int | None], Reading]
+
+
+def read(paper: str, folder: str | Path = FOLDER) -> Readings:
+    """All readings of a paper; of those of one run, the last that was not carried.
+
+    Raises:
+        ValueError: a line that is none.
+    """
+    path = Path(folder) / f"{paper}.jsonl"
+    found: Readings = {}
+    if not path.is_file():
+        return found
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            reading = Reading(**json.loads(line))
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"{path}: line {number} is no reading ({error}); restore the file, or delete the line"
+            ) from error
+        if reading.key not in found or not reading.carried:
+            found[reading.key] = reading
+    return found
+
+
+def append(readings: Iterable[Reading], folder: str | Path = FOLDER) -> None:
+    """Add readings to the files of their papers, but for those that are there."""
+    from filelock import FileLock
+
+    folder = check_writable(folder)
+    by_paper: dict[str, list[Reading]] = {}
+    for reading in readings:
+        by_paper.setdefault(reading.paper, []).append(reading)
+    for paper, added in by_paper.items():
+        path = folder / f"{paper}.jsonl"
+        with FileLock(folder / f".{paper}.lock"):
+            there = read(paper, folder)
+            lines = [_line(some) for some in added if some.key not in there or there[some.key].carried > some.carried]
+            if not lines:
+                continue
+            text = path.read_text(encoding="utf-8") if path.is_file() else ""
+            with replacing(path) as part:
+                part.write_text(text + "".join(lines), encoding="utf-8")
+
+
+def _line(reading: Reading) -> str:
+    return json.dumps(asdict(reading), allow_nan=False) + "\n"

@@ -1,0 +1,56 @@
+"""All claims in one picture: in words, grouped by verdict, on one axis."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from posebook.ledger.picture import draw_ledger, plot_claims
+from posebook.ledger.verdicts import Row
+from posebook.papers import select
+
+FIRST, SECOND = (
+    replace(claim, bound=bound, paper_value=number)
+    for claim, bound, number in zip(select(["soft_argmax"])[2:4], (-0.02, 0.0), (0.05, None), strict=True)
+)
+
+
+def rows() -> list[Row]:
+    """Of which the first holds, the second is undecided, and the third lies far from the others."""
+    return [
+        Row(SECOND, "figures", "study", {}, (0, 1, 2), (-0.01, 0.02, 0.0), {}),
+        Row(FIRST, "figures", "study", {}, (0, 1, 2), (0.01, 0.03, 0.02), {}),
+        Row(replace(SECOND, statement="Far away."), "lspet", "study", {}, (0, 1), (0.5, 0.52), {}),
+    ]
+
+
+def test_claims_are_in_words_grouped_by_verdict_on_one_axis():
+    sheet = plot_claims(rows(), "Claims")
+    near, far = sheet.axes
+    labels = [label.get_text() for label in near.get_yticklabels()]
+    # Those that hold come first, the furthest above its bound first.
+    assert labels[0] == "Far away. [lspet, study; 2 seeds]"
+    assert [label.replace("\n", " ")[:20] for label in labels[1:]] == [c.statement[:20] for c in (FIRST, SECOND)]
+    assert "[3 seeds]" in labels[1]
+    assert sheet.get_suptitle() == "Claims\n(figures, study, unless said otherwise)"
+    # Percentage points from the bound: seeds at 1, 3, 2 are 3, 5, 4 from -2; the paper's 5 is 7 from it.
+    seeds = [c.get_offsets()[:, 0].round(9).tolist() for c in near.collections if len(c.get_offsets()) == 3]
+    assert seeds == [[3.0, 5.0, 4.0], [-1.0, 2.0, 0.0]]
+    marks = [line.get_xdata()[0] for line in near.lines if line.get_marker() == "o"]
+    assert marks == pytest.approx([7.0])
+    assert [c.get_offsets()[:, 0].tolist() for c in far.collections] == [pytest.approx([50.0, 52.0])]
+
+
+def test_without_any_far_claim_there_is_one_axis_and_without_claims_no_picture():
+    assert len(plot_claims(rows()[:2]).axes) == 1
+    with pytest.raises(ValueError, match="there is no claim to show"):
+        plot_claims([Row(FIRST, "figures", "study", {}, reason="it rained")])
+
+
+def test_pictures_are_drawn_of_what_ships(tmp_path):
+    drawn = draw_ledger(select(), pictures=tmp_path)
+    names = {path.name for path in drawn}
+    assert names == {"ledger.png", *(f"ledger_{p}.png" for p in ("soft_argmax", "part_groups", "parsing_induced"))}
+    assert all(np.frombuffer(path.read_bytes()[:4], np.uint8).tolist() == [137, 80, 78, 71] for path in drawn)
