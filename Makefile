@@ -1,18 +1,23 @@
-# Every target sets up .venv first, where it is missing or requirements.txt or pyproject.toml has changed.
+# Every target but those of a GPU sets up .venv first, where it is missing or requirements.txt or pyproject.toml has
+# changed.
 #
 #   PYTHON=python3.12   the Python that .venv is made with (3.11 or later)
 #   JOBS=2              how many notebooks, or tests, run at the same time
 #   PROFILE=quick       how long the notebooks of `make run` take: quick, study or paper
+#   MINUTES=9           how long `make gpu` takes
+#   OUTPUT=runs/gpu     where it leaves what is to be brought back
 
 PYTHON ?= python3
 JOBS ?= 2
 PROFILE ?= quick
+MINUTES ?= 9
+OUTPUT ?= runs/gpu
 
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help run test lab bench reproduce
+.PHONY: help run test lab bench reproduce gpu gpu-wheels
 
 help:
 	@echo 'make run        execute every notebook into runs/ at profile quick; ends with runs/index.html'
@@ -20,6 +25,8 @@ help:
 	@echo 'make lab        JupyterLab on the notebooks'
 	@echo 'make bench      measure speed beside what a user would pick instead'
 	@echo 'make reproduce  execute every notebook at profile study, up to ten minutes each, into runs/study/'
+	@echo 'make gpu        on a borrowed GPU: tests, speed beside peers, ledger runs; PYTHON is one that has torch with CUDA'
+	@echo 'make gpu-wheels the packages that such a Python may lack, into runs/wheels'
 	@echo 'Settings: PYTHON=python3.12 (what .venv is made with), JOBS=2 (at the same time), PROFILE=quick (of make run)'
 
 run: $(INSTALLED)
@@ -41,6 +48,19 @@ bench: $(INSTALLED)
 
 reproduce: $(INSTALLED)
 	$(BIN)/posebook run --profile study --jobs 1 --output runs/study
+
+# Without .venv and network: $(PYTHON) is the machine's own, and what it lacks comes from runs/wheels.
+gpu:
+	$(PYTHON) benchmarks/gpu.py --minutes $(MINUTES) --output $(OUTPUT)
+
+# For Python 3.12 on Linux, 13 MB; none needs a package that is not among them but torch, numpy and the standard library.
+gpu-wheels:
+	mkdir -p runs/wheels
+	$(PYTHON) -m pip download --disable-pip-version-check --no-deps --only-binary=:all: --python-version 3.12 \
+		--implementation cp --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 \
+		--platform manylinux2014_x86_64 --constraint requirements.txt --dest runs/wheels \
+		kornia kornia-rs dsntnn jaxtyping wadler-lindig safetensors tqdm filelock joblib pytest pluggy iniconfig \
+		packaging pygments
 
 # Bytecode is compiled when a module is first imported: most of what is installed never is.
 $(INSTALLED): requirements.txt pyproject.toml

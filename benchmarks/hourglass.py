@@ -55,7 +55,7 @@ def step(
     model = create("hourglass", **settings).to(device)
     model = channels_last(model) if fast else model
     # On a CPU only torch's capture of the network is tried, which needs no compiler.
-    network = torch.compile(model, backend="inductor" if device.type == "cuda" else "aot_eager") if compiled else model
+    network = torch.compile(model, backend="inductor" if device.type == "cuda" else "eager") if compiled else model
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-4, fused=fast)
 
     def run() -> None:
@@ -92,7 +92,7 @@ def measure_compiled(device: str = "auto", cases: Iterable[Case] = CASES) -> Ite
         batch = people(count, settings["size"], 16, where)
         ways = {"ours": step(settings, batch), "baseline": step(settings, batch, compiled=True)}
         note = f"{_dtype(where)} channels-last; against the same step through torch.compile"
-        yield _row("training step, not compiled", settings, count, medians(ways, repeats=5), note)
+        yield _row("training step beside torch.compile", settings, count, medians(ways, repeats=5), note)
 
 
 def measure_data(device: str = "auto", cases: Iterable[Case] = CASES) -> list[dict]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from posebook.paths import NOTEBOOKS
+from posebook.paths import NOTEBOOKS, check_writable
 
 # Parameters that name a place. They are made absolute, since a notebook does not run where the command was given.
 PLACES = ("data_root", "output_dir", "weights")
@@ -210,6 +210,7 @@ def run(
         raise ValueError("two of the notebooks have one name and would overwrite each other: give each an output")
     if set(places) & set(files):
         raise ValueError(f"{_shown(output)} is where the notebooks themselves lie: give another folder as output")
+    check_writable(output)
     jobs = min(jobs, len(plan))
     single = jobs == 1 and not is_elsewhere()
     ended = as_they_end((delayed(execute)(*step, progress=single) for step in plan), jobs)

@@ -57,7 +57,7 @@ def start(tmp_path) -> Iterator[Callable[..., Path]]:
         (home / "data").symlink_to(DATA)
         with open(home / "printed", "wb") as printed:
             process = subprocess.Popen(
-                [sys.executable, "-m", "dask", command, "--no-dashboard", *options],
+                [sys.executable, "-m", "dask", command, "--dashboard-address", ":0", *options],
                 cwd=home,
                 env=os.environ | {"PYTHONPATH": str(home / "lib"), "OMP_NUM_THREADS": "1"},
                 stdout=printed,
@@ -89,13 +89,14 @@ def worker(start, scheduler) -> Callable[[str], Path]:
 
 
 @pytest.fixture
-def within() -> Iterator[Callable[[int], str]]:
+def within(tmp_path) -> Iterator[Callable[[int], str]]:
     """Start a scheduler and one worker in this process, with so many threads: gives the address."""
     distributed = pytest.importorskip("distributed", reason="needs Dask: pip install 'posebook[cluster]'")
     started = []
 
     def begin(threads: int = 1) -> str:
-        options = {"processes": False, "dashboard_address": None, "protocol": "tcp", "host": "127.0.0.1"}
+        options = {"processes": False, "dashboard_address": ":0", "protocol": "tcp", "host": "127.0.0.1"}
+        options["local_directory"] = str(tmp_path / "scratch")
         started.append(distributed.LocalCluster(n_workers=1, threads_per_worker=threads, **options))
         return started[-1].scheduler_address
 
@@ -202,6 +203,16 @@ def test_jobs_that_fail_end_the_wait(within):
             raise fault
 
 
+def test_a_worker_without_posebook_is_refused(monkeypatch, within):
+    def load() -> None:
+        raise ModuleNotFoundError("No module named 'posebook'")
+
+    address = within()
+    monkeypatch.setattr(cluster, "is_elsewhere", load)
+    with pytest.raises(OSError, match=r"cannot import posebook .*: install it there"), on_cluster(address):
+        pass
+
+
 def test_a_worker_of_several_threads_is_refused(within):
     with pytest.raises(OSError, match=r"does 2 jobs at a time in one process.*--nthreads 1"), on_cluster(within(2)):
         pass
@@ -210,6 +221,7 @@ def test_a_worker_of_several_threads_is_refused(within):
 def test_the_commands_send_their_work_to_a_cluster(tmp_path, monkeypatch, within):
     address = within()
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JUPYTER_PATH", "")
     notebook = new_notebook(cells=[new_code_cell("import os\nprint(os.getcwd())", metadata={"tags": ["summary"]})])
     nbformat.write(notebook, tmp_path / "lesson.ipynb")
     ran = CliRunner().invoke(main, ["run", "lesson.ipynb", "--cluster", address])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import warnings
 import zlib
 
@@ -76,6 +77,67 @@ def test_csv_people_have_the_window_of_their_box(tmp_path):
     np.testing.assert_allclose(person.centre[0], (low + high) / 2 - 0.5, rtol=1e-5)
     np.testing.assert_allclose(person.joints[0], fields["part"][1] - 0.5, rtol=1e-5)
     assert person.window[0] == pytest.approx(1.25 * (high - low).max())
+
+
+def test_the_lists_of_public_training_code_give_what_the_h5_gives(tmp_path):
+    fields = people(9)
+    fields["part"][2, 9] = (300, -4.5)  # a head above its photograph
+    write_h5(tmp_path / "train.h5", fields)
+    listed = [
+        {
+            "image": fields["imgname"][i].decode(),
+            "joints": fields["part"][i].tolist(),
+            "joints_vis": fields["visible"][i].tolist(),
+            "center": fields["center"][i].tolist(),
+            "scale": fields["scale"][i],
+        }
+        for i in range(9)
+    ]
+    (tmp_path / "train.json").write_text(json.dumps(listed))
+    h5, found = (read_annotations(tmp_path / f"train.{kind}") for kind in ("h5", "json"))
+    assert found.images == h5.images
+    assert torch.equal(found.presence, h5.presence)
+    assert found.presence[2, 9] == 2
+    for field in ("joints", "centre", "scale"):
+        torch.testing.assert_close(getattr(found, field), getattr(h5, field))
+    head = 0.75 * np.linalg.norm(fields["part"][:, 8] - fields["part"][:, 9], axis=-1)
+    np.testing.assert_allclose(found.head_size, head, rtol=1e-5)
+    (tmp_path / "train.json").write_text("[{}]")
+    with pytest.raises(ValueError, match=r"train\.json is not an annotation file of MPII"):
+        read_annotations(tmp_path / "train.json")
+
+
+def test_the_labels_of_public_evaluation_code_are_read(tmp_path):
+    fields = people(7)
+    order = np.random.default_rng(0).permutation(16)
+    names = np.empty((1, 16), object)
+    names[0] = [mpii.EVALUATION_NAMES[joint] for joint in order]
+    boxes = np.zeros((2, 2, 7))
+    boxes[1] = fields["normalize"] / 0.6 / np.sqrt(2)
+    missing = (fields["part"] == 0).all(-1)
+    savemat(
+        tmp_path / "gt_valid.mat",
+        {
+            "dataset_joints": names,
+            "jnt_missing": missing[:, order].T.astype(np.uint8),
+            "pos_gt_src": fields["part"][:, order].transpose(1, 2, 0),
+            "headboxes_src": boxes,
+        },
+    )
+    found = read_annotations(tmp_path / "gt_valid.mat")
+    np.testing.assert_allclose(found.joints, fields["part"], rtol=1e-6)
+    np.testing.assert_allclose(found.head_size, fields["normalize"], rtol=1e-5)
+    assert torch.equal(found.presence == 0, torch.from_numpy(missing))
+    assert found.images == [""] * 7
+
+
+@pytest.mark.parametrize("field", ["center", "scale"])
+def test_a_person_who_is_nowhere_is_named(tmp_path, field):
+    fields = people(5)
+    fields[field][3] = np.nan
+    write_h5(tmp_path / "train.h5", fields)
+    with pytest.raises(ValueError, match=r"train\.h5: person 4 of 5 has joints, and no centre or scale"):
+        read_annotations(tmp_path / "train.h5")
 
 
 def test_files_that_are_something_else_are_refused(tmp_path):

@@ -21,8 +21,8 @@ def on_cluster(address: str | None) -> Iterator[int]:
 
     Raises:
         ValueError: Dask is not installed.
-        OSError: there is no scheduler, or it is lost; it has no worker, or one that cannot do the jobs (`check_worker`,
-            or without posebook); several workers were lost at one job.
+        OSError: there is no scheduler, or it is lost; it has no worker, or one without posebook or of several
+            threads (`check_worker`); several workers were lost at one job.
     """
     if address is None:
         yield 0
@@ -92,7 +92,8 @@ def is_elsewhere() -> bool:
 def as_they_end(jobs: Iterable, count: int) -> Iterator:
     """What joblib's `delayed` jobs give, each as it ends: `count` at a time here, on a cluster one per worker.
 
-    Closed before its end, it stops what runs in processes of this machine; a cluster's workers end what they are at.
+    Closed before its end, it stops what runs in processes of this machine. What runs on a cluster goes on to its end,
+    unless it asks `is_wanted`.
     """
     from joblib import Parallel
 

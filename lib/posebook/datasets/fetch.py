@@ -21,6 +21,7 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from posebook.datasets.sets import SETS
+from posebook.paths import check_writable
 
 TIMEOUT = 30
 _CHUNK = 1 << 20
@@ -65,7 +66,7 @@ def fetch(
         raise ValueError(f"{name} has no part '{part}'; it comes as {', '.join(a.part for a in about.archives)}")
     if len(archives) > 1 and (url or sha256):
         raise ValueError(f"{name} comes as {', '.join(a.part for a in archives)}: say which part the address is of")
-    root.mkdir(parents=True, exist_ok=True)
+    check_writable(root)
     for archive in archives:
         there = [root / given for given in archive.gives if (root / given).exists()]
         if len(there) == len(archive.gives):

@@ -177,11 +177,15 @@ def read_annotations(path: str | Path) -> Annotations:
     if path.suffix.lower() not in readers:
         raise ValueError(f"{path}: annotations are read from {', '.join(readers)} files")
     try:
-        return readers[path.suffix.lower()](path)
+        people = readers[path.suffix.lower()](path)
     except Exception as error:  # as many kinds as there are ways for a file to be something else
         if str(path) in str(error):
             raise
         raise ValueError(f"{path} is not an annotation file of MPII that can be read ({error!r})") from error
+    placed = people.centre.isfinite().all(1) & (people.scale > 0) & people.scale.isfinite()
+    if len(lost := ((people.presence > 0).any(1) & ~placed).nonzero()):
+        raise ValueError(f"{path}: person {int(lost[0]) + 1} of {len(people):,} has joints, and no centre or scale")
+    return people
 
 
 def _read_h5(path: Path) -> Annotations:

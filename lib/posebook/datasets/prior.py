@@ -21,7 +21,7 @@ BEYOND = 0.001
 
 
 def complete_poses(paths: Sequence[str | Path]) -> Float[Tensor, "n 16 2"]:
-    """The normalised poses of everybody in MPII annotation files who has all 16 joints annotated.
+    """The normalised poses of everybody in MPII annotation files who has all 16 joints annotated and in the photograph.
 
     A person who is in several files counts once: the `.h5` of the validation split repeats people of the `.csv`s,
     with other roundings of head and neck, so that the arms and legs tell who is who, to the pixel.
@@ -34,7 +34,8 @@ def complete_poses(paths: Sequence[str | Path]) -> Float[Tensor, "n 16 2"]:
         people = read_annotations(path)
         if people.skeleton is not MPII:
             raise ValueError(f"{path} has the joints of '{people.skeleton.name}'; the pose prior needs MPII's 16")
-        joints.append(people.joints[(people.presence > 0).all(1)])
+        # Whole in the photograph, as far as its upper and left edges tell, beyond which coordinates are not above 0.
+        joints.append(people.joints[(people.presence > 0).all(1) & (people.joints > 0).all((1, 2))])
     joints = torch.cat(joints) if joints else torch.zeros(0, 16, 2)
     if len(joints) == 0:
         raise ValueError(f"nobody in {', '.join(map(str, paths))} has all 16 joints annotated")

@@ -14,8 +14,8 @@ from posebook.ledger import readings as store
 from posebook.ledger.claim import Claim, claims_of
 from posebook.ledger.forecast import Paces
 from posebook.ledger.readings import Readings
-from posebook.ledger.runs import RUNS, OutOfTime, Work, clock, train_all, works
-from posebook.ledger.verdicts import SEEDS, UNDECIDED, Row, row_of
+from posebook.ledger.runs import RUNS, OutOfTime, Work, clock, train_all, weights_of, works
+from posebook.ledger.verdicts import SEEDS, UNDECIDED, Row, length_of, row_of
 from posebook.paths import check_writable
 
 
@@ -99,11 +99,9 @@ def measure(
             break
         # What was trained just now and still lacks what a claim asks for will not have it if it is trained again.
         refused |= set(batch)
-    rows = [
-        row_of(claim, dataset, profile, stored[claim.paper], reasons.get(claim.id) or _lacking(claim, refused, dataset))
-        for claim in claims
-    ]
-    return rows
+    stored = {paper: store.read(paper, folder) for paper in stored}
+    why = {claim.id: reasons.get(claim.id) or _lacking(claim, refused, dataset) for claim in claims}
+    return [row_of(claim, dataset, profile, stored[claim.paper], why[claim.id]) for claim in claims]
 
 
 def _missing(
@@ -121,16 +119,16 @@ def _missing(
             if missing:
                 found.append(Seed(claim, missing, urgency - seed * 1e-6))
     for paper in dict.fromkeys(claim.paper for claim in claims):
-        both = [work for work in works(paper, dataset, profile, ()) if work.dataset == dataset]
-        missing = tuple(work for work in both if _is_missing(work, stored) and work not in refused)
-        if missing:
-            found.append(Seed(None, missing, -1.0))
+        if length_of(paper, dataset, profile, stored[paper]) is None:
+            both = [work for work in works(paper, dataset, profile, ()) if work.dataset == dataset]
+            missing = tuple(work for work in both if _is_missing(work, stored) and work not in refused)
+            found += [Seed(None, missing, -1.0)] if missing else []
     return sorted(found, key=lambda some: -some.urgency)
 
 
 def _is_missing(work: Work, stored: dict[str, Readings]) -> bool:
     reading = stored[work.paper].get((work.key, work.plan.test_images))
-    return reading is None or (reading.carried and not work.half)
+    return reading is None or reading.carried
 
 
 def _urgency(row: Row) -> float:
@@ -157,7 +155,9 @@ def _batch(waiting: list[Seed], stored: dict[str, Readings], paces: Paces, left:
         # Asked again after each few, for a seed that came in changes what is urgent.
         if left < math.inf and len(chosen) >= 2 * paces.jobs:
             break
-    return list(chosen)
+    # A learner whose weights are not here is trained again, whether or not it was read before.
+    learners = [work.learner for work in chosen if work.learner and weights_of(work.learner, paces.runs) is None]
+    return list(dict.fromkeys([*learners, *chosen]))
 
 
 def _announce(

@@ -195,13 +195,14 @@ def row_of(claim: Claim, dataset: str, profile: str, readings: Readings, reason:
         tuple(seeds),
         tuple(values),
         {name: tuple(some[name] for some in details) for name in names},
-        _length(claim.paper, dataset, profile, readings),
+        length_of(claim.paper, dataset, profile, readings),
         sum(some.seconds + some.reading_seconds for some in used),
         ", ".join(sorted({some.device for some in used})),
     )
 
 
-def _length(paper: str, dataset: str, profile: str, readings: Readings) -> Gain | None:
+def length_of(paper: str, dataset: str, profile: str, readings: Readings) -> Gain | None:
+    """What tells whether a paper's runs are long enough; None where they are not in yet."""
     by, base = claims_of(paper).length, Work(paper, base_of(paper, dataset), dataset, profile, 0)
     half = Work(paper, base.variant, dataset, profile, 0, half=True)
     whole, part = (readings.get((work.key, work.plan.test_images)) for work in (base, half))

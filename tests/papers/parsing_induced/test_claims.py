@@ -130,7 +130,7 @@ def test_parsing_counts_every_pixel_once():
 
 
 def test_a_learner_comes_from_the_run_of_another_variant(tmp_path, tiny):
-    wanted = works("parsing_induced", "figures", "tiny", 1, ["transfer", "pose"])
+    wanted = works("parsing_induced", "figures", "tiny", [0], ["transfer", "pose"])
     names = [str(work) for work in wanted]
     assert names.index("teacher, seed 0") < names.index("transfer, seed 0")
     transfer = Work("parsing_induced", "transfer", "figures", "tiny", 0)
@@ -142,10 +142,11 @@ def test_a_learner_comes_from_the_run_of_another_variant(tmp_path, tiny):
 
     said: list[str] = []
     claims = select(["parsing_induced_transfer", "parsing_induced_transfer_speed", "parsing_induced_shuffle"])
-    folders = {"runs": tmp_path / "runs", "results": tmp_path / "results"}
+    folders = {"runs": tmp_path / "runs", "folder": tmp_path / "readings"}
     rows = measure(claims, "figures", "tiny", 1, device="cpu", say=said.append, **folders)
-    assert all(row["values"] for row in rows)
-    assert len(rows[2]["details"]) == 20  # ten parts of two runs
+    assert all(row.values for row in rows)
+    by_id = {row.id: row for row in rows}
+    assert len(by_id["parsing_induced_transfer_speed"].details) == 20  # ten parts of two runs
     given, taken = (load_weights(run_folder(work, tmp_path / "runs") / "last")[0] for work in (teacher, transfer))
     for mine, theirs in ((taken.parsing, given.parsing), (taken.adapter, given.adapter)):
         for name, value in mine.state_dict().items():
@@ -153,8 +154,8 @@ def test_a_learner_comes_from_the_run_of_another_variant(tmp_path, tiny):
 
 
 def test_claims_about_parts_are_not_measured_where_there_are_none(tmp_path, tiny):
-    folders = {"runs": tmp_path / "runs", "results": tmp_path / "results"}
+    folders = {"runs": tmp_path / "runs", "folder": tmp_path / "readings"}
     claims = select(["parsing_induced_baseline"])
     rows = measure(claims, "lspet", "tiny", 1, data_root=tmp_path, device="cpu", say=lambda text: None, **folders)
-    assert rows[0]["verdict"] == "not measurable here"
-    assert rows[0]["reason"] == "it is about figures, lip"
+    assert rows[0].verdict == "not measurable here"
+    assert rows[0].reason == "it is about figures, lip"
