@@ -106,6 +106,15 @@ def test_it_says_what_is_missing_and_takes_it_from_wheels(tmp_path):
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 def test_make_asks_for_no_virtual_environment(tmp_path):
-    command = ["make", "-n", "gpu", "PYTHON=python3", "MINUTES=3", f"OUTPUT={tmp_path}", f"VENV={tmp_path / 'venv'}"]
+    command = [
+        "make",
+        "--no-print-directory",
+        "-n",
+        "gpu",
+        "PYTHON=python3",
+        "MINUTES=3",
+        f"OUTPUT={tmp_path}",
+        f"VENV={tmp_path / 'venv'}",
+    ]
     made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert made.stdout.strip() == f"python3 benchmarks/gpu.py --minutes 3 --output {tmp_path}"
