@@ -232,7 +232,7 @@ def prior() -> None:
 @click.argument("annotations", nargs=-1, required=True, metavar="ANNOTATIONS...")
 @click.option("--output", default="data/pose_prior.safetensors", show_default=True, help="Where the prior goes.")
 @click.option("--components", default=96, show_default=True, type=click.IntRange(min=1), help="Gaussians in it.")
-@click.option("--seed", default=0, show_default=True, help="Of the k-means it starts from.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Of its k-means.")
 @_friendly
 def prior_fit(annotations: tuple[str, ...], output: str, components: int, seed: int) -> None:
     """Fit the pose prior to the complete poses in MPII's .csv, .h5 or .mat files.
@@ -255,7 +255,7 @@ def prior_fit(annotations: tuple[str, ...], output: str, components: int, seed: 
 @prior.command("check")
 @click.option("--prior", "path", default=None, help="The prior's file.  [default: the one that ships]")
 @click.option("--samples", default=20_000, show_default=True, type=click.IntRange(min=1000), help="Poses to draw.")
-@click.option("--seed", default=0, show_default=True, help="Of the drawing.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1), help="Of the drawing.")
 @_friendly
 def prior_check(path: str | None, samples: int, seed: int) -> None:
     """Compare poses drawn from the prior with the real ones it was fitted to; fails where they differ too much."""
@@ -285,7 +285,13 @@ def prior_check(path: str | None, samples: int, seed: int) -> None:
 @click.option("--batch-size", type=int, help="People a step, over all processes together.")
 @click.option("--lr", type=float, help="Learning rate.")
 @click.option("--size", type=int, help="Side of the images in pixels.")
-@click.option("--seed", default=0, show_default=True, help="Of weights, batches and augmentation.")
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 2**63 - 1),
+    help="Of weights, batches and augmentation.",
+)
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda; auto takes a GPU where there is one.")
 @click.option("--imagenet", help="File of torchvision's VGG16 weights to start from (parsing_induced, backbone=vgg16).")
 @click.option("--learner", help="Weights of a parsing_induced network, whose learner is taken and frozen.")

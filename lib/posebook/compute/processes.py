@@ -22,7 +22,10 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return torch.empty(0, device=name).device
+        device = torch.empty(0, device=name).device
+        # A device of shapes alone has nothing to give back.
+        torch.zeros(1, device=device).item()
+        return device
     except (RuntimeError, AssertionError) as error:  # which of them depends on how torch was built
         raise ValueError(f"device '{name}' cannot be used here ({str(error).splitlines()[0]}); try cpu") from error
 
