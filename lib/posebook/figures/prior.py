@@ -121,6 +121,7 @@ def normalise(joints: Float[Tensor, "n j 2"]) -> Float[Tensor, "n j 2"]:
     return (joints - (low + high) / 2) / (high - low).amax(-1, keepdim=True)
 
 
-def limb_lengths(poses: Tensor) -> Float[Tensor, "n limbs"]:
+def limb_lengths(poses: Float[Tensor, "n j 2"]) -> Float[Tensor, "n limbs"]:
+    """How long each of MPII's limbs is, from joint to joint, in the unit of the poses."""
     start, end = zip(*MPII.pairs(MPII.limbs), strict=True)
     return (poses[:, start] - poses[:, end]).norm(dim=-1)
