@@ -8,7 +8,7 @@ import pytest
 from posebook.ledger.markdown import markdown
 from posebook.ledger.readings import Reading, append
 from posebook.ledger.runs import Work
-from posebook.ledger.verdicts import GAIN_LIMIT, SEEDS, Gain, Row, lengths, read_rows, render, row_of, verdict
+from posebook.ledger.verdicts import GAIN_LIMIT, SEEDS, Gain, Row, in_words, lengths, read_rows, render, row_of, verdict
 from posebook.papers import select
 from posebook.paths import RESULTS
 
@@ -133,6 +133,25 @@ def test_a_run_is_long_enough_that_hardly_gains_and_beats_the_mean_pose(gain, re
     assert f"; {judged}" in last
     assert f"{100 * gain:+.1f} points, to {100 * reached:.1f}; mean pose 30.0" in last
     assert row.length.enough == (judged == "long enough")
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (
+            (0.01, 0.011, 0.012),
+            "3 seeds: holds so far. Mean +1.1 percentage points, 95 % interval +0.9 to +1.3, all of it above",
+        ),
+        ((-0.04, -0.041, -0.042), "all of it below the bound of"),
+        ((-0.1, 0.1), "which includes the bound of"),
+        ((0.01,), "one seed: undecided so far. Mean +1.0 percentage points, no interval, so no verdict either way."),
+    ],
+)
+def test_a_claim_in_words(values, sentence):
+    row = Row(CLAIM, "figures", "quick", {}, tuple(range(len(values))), values, {"a pckh": (0.5,), "a loss_1": (3.0,)})
+    text = " ".join(in_words(row).split())
+    assert sentence in text
+    assert text.endswith("Means over the seeds: a pckh 50.0.")
 
 
 def test_all_that_was_stored_is_read(tmp_path):

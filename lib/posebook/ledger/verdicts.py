@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 
 from posebook.evaluation.statistics import holm, interval, p_value, seeds_to_settle
 from posebook.ledger import readings as store
@@ -244,6 +245,24 @@ def render(rows: list[Row]) -> str:
     wrapped = "\n".join(textwrap.fill(note, 110, subsequent_indent="  ") for note in dict.fromkeys(notes))
     more = "\n".join([*exclusions(rows), *settling(rows), *corrected(rows), *lengths(rows)])
     return f"{table}\n\nIn percentage points.\n{wrapped}\n\n{more}".rstrip()
+
+
+def in_words(row: Row) -> str:
+    """A measured claim as a paragraph: verdict, interval, the paper's numbers, and the means that it is made of."""
+    seeds = f"{len(row.seeds)} seeds" if len(row.seeds) > 1 else "one seed"
+    text = f"{row.id} ({row.claim.place}), on {row.on}, {seeds}: {row.told}. "
+    text += f"Mean {points(row.mean)} percentage points, "
+    if row.ci95 is None:
+        text += "no interval, so no verdict either way"
+    else:
+        where = {HOLDS: "all of it above", FAILS: "all of it below", UNDECIDED: "which includes"}[row.verdict]
+        text += "95 % interval {} to {}, ".format(*map(points, row.ci95)) + f"{where} the bound of "
+        text += points(row.claim.bound)
+    # A loss is no fraction: the claims on learning curves have one for each part of a run.
+    means = [f"{name} {100 * fmean(some):.1f}" for name, some in (row.details or {}).items() if " loss_" not in name]
+    text += f". The paper: {row.claim.paper_numbers}."
+    text += f" Means over the seeds: {', '.join(means)}." if means else ""
+    return textwrap.fill(text, 110, subsequent_indent="    ")
 
 
 def points(value: float | None) -> str:
