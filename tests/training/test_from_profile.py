@@ -237,3 +237,13 @@ def test_what_is_no_run_and_no_weights_of_ours_is_named(tmp_path):
     save_weights(tmp_path / "lost", model, "hourglass", "mpii", {})
     with pytest.raises(ValueError, match=r"to_maps\.0\.bias holds values that are not numbers"):
         load_weights(tmp_path / "lost")
+
+
+def test_a_profile_in_words():
+    told = profile_of("soft_argmax", "paper").in_words()
+    assert told["optimiser"] == "RMSprop"
+    assert (told["highest rate"], told["rate at half time"]) == ("0.001", "4.0e-04")
+    assert (told["length"], told["scaled by"], told["mirrored"]) == ("166,845 steps", "0.7 to 1.3", "50%")
+    quick, study = (profile_of("soft_argmax", name).in_words() for name in ("quick", "study"))
+    assert (quick["length"], quick["the first part at"], study["the first part at"]) == ("0.35 minutes", "-", "64 px")
+    assert profile_of("part_groups", "paper").in_words()["tested on"] == "6 scales"

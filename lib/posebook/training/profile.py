@@ -81,3 +81,27 @@ class Profile:
         """The same with some attributes changed; of settings and recipe, only what is named."""
         given = self.settings | (settings or {})
         return replace(self, settings=given, recipe=self.recipe.but(**recipe or {}), **changes)
+
+    def in_words(self) -> dict[str, str]:
+        """What a paper's section on training tells, of this profile: by what it is of."""
+        recipe, changes = self.recipe, self.augmentation
+        colours = max(changes.brightness, changes.contrast, changes.saturation)
+        scales = len(self.test_scales)
+        return {
+            "image": f"{self.size} px",
+            "the first part at": f"{self.small.size} px" if self.small else "-",
+            "optimiser": getattr(self.optimizer, "func", self.optimizer).__name__,
+            "highest rate": f"{recipe.learning_rate:g}",
+            "rate at half time": f"{recipe.learning_rate * self.schedule(0.5):.1e}",
+            "rate at nine tenths": f"{recipe.learning_rate * self.schedule(0.9):.1e}",
+            "people per step": f"{recipe.batch_size}",
+            "length": f"{recipe.minutes:g} minutes" if recipe.minutes else f"{recipe.steps:,} steps",
+            "gradient cut to": f"{recipe.clip or '-'}",
+            "scaled by": f"{1 - changes.scale:g} to {1 + changes.scale:g}",
+            "turned by up to": f"{changes.rotation}°",
+            "sheared by up to": f"{changes.shear:g}",
+            "moved by up to": f"{changes.shift:.2g}",
+            "mirrored": f"{changes.flip:.0%}",
+            "colours by up to": f"{colours:g}",
+            "tested on": f"{scales} scales" if scales > 1 else "1 scale",
+        }
