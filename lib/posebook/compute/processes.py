@@ -30,6 +30,11 @@ def pick_device(name: str) -> torch.device:
         raise ValueError(f"device '{name}' cannot be used here ({str(error).splitlines()[0]}); try cpu") from error
 
 
+def device_name(device: torch.device) -> str:
+    """What a device is called in records: the GPU's name, or the processor's architecture."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+
+
 def join_processes(device: torch.device | str) -> torch.device:
     """Under `torchrun`, meet the other processes; elsewhere do nothing. The device that this process works on."""
     device = torch.device(device)

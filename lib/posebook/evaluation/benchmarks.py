@@ -1,8 +1,8 @@
-"""Scoring prediction files: the benchmarks' tables, and the files they are made from.
+"""The benchmarks: by which rule each scores, and the tables that papers print.
 
-truth = read_truth("valid.h5", "mpii")
-predicted = read_predictions("preds.h5", *truth.presence.shape, truth.names)
-print(render(report(predicted, truth, "mpii")))
+    print(render(report(predicted, truth, "mpii")))
+
+`predicted` and `truth` come from `inference.evaluate`, or from files by `evaluation.files`.
 """
 
 from __future__ import annotations

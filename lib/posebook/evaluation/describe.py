@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from posebook.network import evaluating
+
 
 def describe(model: nn.Module) -> dict:
     """The parts of a network and their totals, counted while one blank image of its size goes through.
@@ -29,14 +31,12 @@ def describe(model: nn.Module) -> dict:
         return lambda module, inputs, output: shapes.update({name: _shapes(output)})
 
     hooks = [part.register_forward_hook(record(name)) for name, part in parts.items()]
-    was_training = model.training
     size = model.settings["size"]
     images = torch.zeros(1, 3, size, size, device=next(model.parameters()).device)
     try:
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            model.eval()(images)
+        with evaluating(model), FlopCounterMode(display=False) as counter, torch.no_grad():
+            model(images)
     finally:
-        model.train(was_training)
         for hook in hooks:
             hook.remove()
 

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from posebook.compute.precision import autocast, channels_last
 from posebook.compute.processes import processes, sum_over_processes
-from posebook.coordinates import HeatmapCodec, invert, similarity, transform_points, warp
+from posebook.coordinates import invert, similarity, transform_points, warp
 from posebook.datasets.images import LARGEST_WINDOW, Picture, PixelError, open_upright
 from posebook.evaluation.metrics import AMONG, Truth, confusion, pckh
+from posebook.network import evaluating
 from posebook.sample import Dataset
 from posebook.skeleton import Skeleton
 
@@ -75,12 +76,8 @@ def predict(
         raise ValueError(f"images are {height} x {width}, the network takes {size} x {size}; resize them first")
     views = [(scale, mirrored) for scale in scales for mirrored in ((False, True) if flip else (False,))]
     average = _average_maps if hasattr(model, "maps") else _average_joints
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         found = [average(model, chunk, views, mirror, bf16) for chunk in images.split(batch_size)]
-    finally:
-        model.train(was_training)
     joints, confidence = zip(*found, strict=True)
     return torch.cat(joints), torch.cat(confidence)
 
@@ -100,11 +97,7 @@ def _average_maps(
             # Beyond its border a view has no opinion: neither in the sum of the maps nor in the count.
             maps, shown = warp(maps, back, maps.shape[-1]), warp(shown, back[:1], maps.shape[-1])
         total, seen = total + maps, seen + shown
-    average = total / seen.clamp_min(1e-3)
-    codec = getattr(model, "codec", None)
-    if codec is None:
-        codec = HeatmapCodec(images.shape[-1], images.shape[-1] // average.shape[-1])
-    return codec.decode(average)
+    return model.codec.decode(total / seen.clamp_min(1e-3))
 
 
 def _average_joints(
@@ -215,17 +208,13 @@ def parse(
     parts = model.settings["parts"]
     rank, world = processes()
     matrix = torch.zeros(parts, parts, dtype=torch.float64, device=torch.device(dataset.device))
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         for numbers in _spread(dataset, count).split(batch_size)[rank::world]:
             sample = dataset.batch(numbers)
             if sample.parsing is None:
                 raise ValueError(f"{dataset.name}/{dataset.split} has no part labels: take a set that has, or figures")
             labels = model.labels(_look(model, sample.images, 1.0, False, bf16))
             matrix += confusion(labels, sample.parsing, parts).sum(0)
-    finally:
-        model.train(was_training)
     return sum_over_processes(matrix).long().cpu()
 
 
@@ -248,9 +237,7 @@ def evaluate_people(
     """
     from posebook.evaluation.average_precision import average_precision
 
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         found = None
         for numbers in _spread(dataset, count).split(batch_size):
             sample = dataset.batch(numbers)
@@ -258,8 +245,6 @@ def evaluate_people(
             # People are put together on the CPU.
             judged = average_precision(people, sample.to("cpu"), dataset.skeleton)
             found = judged if found is None else found + judged
-    finally:
-        model.train(was_training)
     return found
 
 

@@ -45,9 +45,12 @@ def seeds_to_settle(values: Sequence[float], bound: float, most: int = 1000) -> 
 
     None: more than `most`, or there are too few values to tell.
     """
+    import numpy as np
     from scipy import stats
 
     if len(values) < 2:
         return None
     gap, spread = abs(math.fsum(values) / len(values) - bound), float(stats.tstd(values))
-    return next((n for n in range(2, most + 1) if stats.t.ppf(0.975, n - 1) * spread / math.sqrt(n) < gap), None)
+    counts = np.arange(2, most + 1)
+    enough = counts[stats.t.ppf(0.975, counts - 1) * spread / np.sqrt(counts) < gap]
+    return int(enough[0]) if len(enough) else None

@@ -14,7 +14,7 @@ from posebook.sample import Dataset
 from posebook.training.profile import Profile
 
 # What was read off the networks of one seed: numbers (some of them lists) by name, by variant.
-Readings = dict[str, dict[str, float | list[float | None]]]
+SeedReadings = dict[str, dict[str, float | list[float | None]]]
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Claim:
     paper_numbers: str
     how: str
     variants: tuple[str, ...]
-    measure: Callable[[Readings], float]
-    details: Callable[[Readings], dict[str, float]]
+    measure: Callable[[SeedReadings], float]
+    details: Callable[[SeedReadings], dict[str, float]]
     bound: float | int = 0.0
     sets: tuple[str, ...] = ()
 
@@ -144,15 +144,15 @@ def claims_of(paper: str) -> PaperClaims:
     return import_module(f"posebook.papers.{paper}.claims").LEDGER
 
 
-def minus(one: str, other: str, name: str) -> Callable[[Readings], float]:
+def minus(one: str, other: str, name: str) -> Callable[[SeedReadings], float]:
     """The measure of a claim: a reading of one variant minus that of another."""
     return lambda r: r[one][name] - r[other][name]
 
 
-def details_of(*variants: str, names: tuple[str, ...]) -> Callable[[Readings], dict[str, float]]:
+def details_of(*variants: str, names: tuple[str, ...]) -> Callable[[SeedReadings], dict[str, float]]:
     """The details of a claim: these readings of these variants, each as "variant name", as far as they have them."""
 
-    def details(r: Readings) -> dict[str, float]:
+    def details(r: SeedReadings) -> dict[str, float]:
         return {f"{variant} {name}": r[variant][name] for name in names for variant in variants if name in r[variant]}
 
     return details

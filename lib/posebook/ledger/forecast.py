@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import platform
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -11,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from posebook.compute.processes import pick_device
+from posebook.compute.processes import device_name, pick_device
 from posebook.ledger.readings import Readings
-from posebook.ledger.runs import Work, run_folder, threads_of, train_work, training_sets, weights_of
+from posebook.ledger.runs import Work, is_trained, run_folder, threads_of, train_work, training_sets
 from posebook.training.checkpoint import STATE
 
 
@@ -49,7 +48,7 @@ class Paces:
 
     def _stored(self, variant: Work, readings: Readings) -> tuple[float, float] | None:
         """As runs of the same network took on this device, with as many threads."""
-        here = _device(self.device), threads_of(self.jobs)
+        here = device_name(pick_device(self.device)), threads_of(self.jobs)
         like = [
             some
             for some in readings.values()
@@ -82,15 +81,10 @@ class Paces:
 
     def _done(self, work: Work) -> int:
         """How far a run is that was begun."""
-        if weights_of(work, self.runs) is not None:
+        if is_trained(work, run_folder(work, self.runs)):
             return work.recipe.steps
         try:
             state = torch.load(run_folder(work, self.runs) / STATE, map_location="cpu", weights_only=True)
             return state["run"]["step"]
         except Exception:  # there is none, or it is broken, of which training will tell
             return 0
-
-
-def _device(name: str) -> str:
-    device = pick_device(name)
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()

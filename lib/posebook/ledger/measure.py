@@ -14,7 +14,7 @@ from posebook.ledger import readings as store
 from posebook.ledger.claim import Claim, claims_of
 from posebook.ledger.forecast import Paces
 from posebook.ledger.readings import Readings
-from posebook.ledger.runs import RUNS, OutOfTime, Work, clock, train_all, weights_of, works
+from posebook.ledger.runs import RUNS, OutOfTime, Work, clock, is_trained, run_folder, train_all, works
 from posebook.ledger.verdicts import SEEDS, UNDECIDED, Row, length_of, row_of
 from posebook.paths import check_writable
 
@@ -82,7 +82,8 @@ def measure(
         if not waiting:
             break
         if not told:
-            told = _announce(waiting, stored, paces, budget, say)
+            _announce(waiting, stored, paces, budget, say)
+            told = True
             for place in (runs, folder):
                 check_writable(place)
         batch = _batch(waiting, stored, paces, deadline - time.time())
@@ -100,7 +101,7 @@ def measure(
         # What was trained just now and still lacks what a claim asks for will not have it if it is trained again.
         refused |= set(batch)
     stored = {paper: store.read(paper, folder) for paper in stored}
-    why = {claim.id: reasons.get(claim.id) or _lacking(claim, refused, dataset) for claim in claims}
+    why = {claim.id: reasons.get(claim.id) or _lacking(claim, dataset, profile, stored) for claim in claims}
     return [row_of(claim, dataset, profile, stored[claim.paper], why[claim.id]) for claim in claims]
 
 
@@ -127,7 +128,7 @@ def _missing(
 
 
 def _is_missing(work: Work, stored: dict[str, Readings]) -> bool:
-    reading = stored[work.paper].get((work.key, work.plan.test_images))
+    reading = work.reading(stored[work.paper])
     return reading is None or reading.carried
 
 
@@ -156,13 +157,14 @@ def _batch(waiting: list[Seed], stored: dict[str, Readings], paces: Paces, left:
         if left < math.inf and len(chosen) >= 2 * paces.jobs:
             break
     # A learner whose weights are not here is trained again, whether or not it was read before.
-    learners = [work.learner for work in chosen if work.learner and weights_of(work.learner, paces.runs) is None]
+    taken = [work.learner for work in chosen if work.learner]
+    learners = [learner for learner in taken if not is_trained(learner, run_folder(learner, paces.runs))]
     return list(dict.fromkeys([*learners, *chosen]))
 
 
 def _announce(
     waiting: list[Seed], stored: dict[str, Readings], paces: Paces, budget: float, say: Callable[[str], None]
-) -> bool:
+) -> None:
     """Say what will be trained, and how long it takes."""
     say("Finding out how long this takes ...")
     missing = {work: None for some in waiting for work in some.missing}
@@ -170,7 +172,6 @@ def _announce(
     limit = f", of which {clock(budget)} are given" if budget < math.inf else ""
     about = clock(paces.together(missing, stored))
     say(f"{there} readings stored, {len(missing)} runs to be trained: about {about}, {paces.jobs} at a time{limit}")
-    return True
 
 
 def _closed(claims: list[Claim], dataset: str, profile: str, data_root: str | Path | None) -> dict[str, str]:
@@ -187,10 +188,11 @@ def _closed(claims: list[Claim], dataset: str, profile: str, data_root: str | Pa
     return reasons
 
 
-def _lacking(claim: Claim, refused: set[Work], dataset: str) -> str | None:
-    """What is said of a claim whose runs were trained and have nothing to measure it by."""
-    tried = any(work.paper == claim.paper and work.variant in claim.variants for work in refused)
-    return f"{dataset} has nothing to read off the networks that it asks for" if tried else None
+def _lacking(claim: Claim, dataset: str, profile: str, stored: dict[str, Readings]) -> str | None:
+    """What is said of a claim whose runs are all there, and have nothing to measure it by."""
+    if any(_is_missing(Work(claim.paper, name, dataset, profile, 0), stored) for name in claim.variants):
+        return None
+    return f"{dataset} has nothing to read off the networks that it asks for"
 
 
 def _called(reading: store.Reading) -> str:

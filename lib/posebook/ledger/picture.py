@@ -94,8 +94,8 @@ def draw_ledger(
     drawn = []
     for name, some in sheets.items():
         drawn.append(Path(pictures) / f"{name}.png")
-        title = f"The claims of {papers[0] if len(sheets) == 1 else name.removeprefix('ledger_')}, measured"
-        sheet = plot_claims(some, "All claims, measured" if name == "ledger" else title, paper=name == "ledger")
+        about = "All claims" if name == "ledger" else f"The claims of {name.removeprefix('ledger_')}"
+        sheet = plot_claims(some, f"{about}, measured", paper=name == "ledger")
         with replacing(drawn[-1]) as part:
             sheet.savefig(part, format="png", dpi=100)
     return drawn

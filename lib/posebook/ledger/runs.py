@@ -29,7 +29,7 @@ from posebook.compute.cluster import as_they_end, check_worker, is_elsewhere, is
 from posebook.compute.processes import pick_device
 from posebook.datasets import open_dataset
 from posebook.ledger.claim import Claim, Variant, claims_of
-from posebook.ledger.readings import Reading
+from posebook.ledger.readings import Reading, Readings
 from posebook.network import Setting, settings_of
 from posebook.paths import ROOT, check_writable, replacing
 from posebook.sample import Dataset
@@ -39,6 +39,7 @@ from posebook.training.loop import train
 from posebook.training.profile import Profile
 from posebook.training.recipe import Recipe
 from posebook.training.runs import Run
+from posebook.training.schedules import fingerprint
 
 RUNS = ROOT / "runs" / "ledger"
 # Beside a run's weights: the rows of its training history.
@@ -120,8 +121,7 @@ class Work:
             "dataset": {"name": self.dataset, "split": "train", "size": plan.size, **self.options},
             "recipe": recipe,
             "optimizer": _described(plan.optimizer),
-            # A schedule is a function; what it gives along the way tells it from others.
-            "schedule": " ".join(f"{plan.schedule(k / 20):.4g}" for k in range(21)),
+            "schedule": fingerprint(plan.schedule),
             # Figures are drawn anew for every step.
             "augmentation": None if self.dataset == "figures" else vars(plan.augmentation),
             "small": plan.small and asdict(plan.small),
@@ -134,6 +134,10 @@ class Work:
         """The run's name: runs of the same configuration are the same run, whichever claim asks for them."""
         text = json.dumps(self.configuration, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def reading(self, readings: Readings) -> Reading | None:
+        """What was read off this run, on the people that its plan tests on; None where that is not in."""
+        return readings.get((self.key, self.plan.test_images))
 
     def __str__(self) -> str:
         return f"{self.variant}{' (half the steps)' if self.half else ''}, seed {self.seed}"
@@ -294,8 +298,9 @@ def train_work(
 def base_of(paper: str, dataset: str) -> str:
     """The variant that tells whether runs on a set are long enough.
 
-    It is the paper's own (`LENGTH`) wherever a claim that can be measured on the set compares it. Elsewhere it may not
-    be trainable: what learns part labels needs a set that has them. Then it is what the first claim measures against.
+    It is the paper's own (`PaperClaims.length`) wherever a claim that can be measured on the set compares it. Elsewhere
+    it may not be trainable: what learns part labels needs a set that has them. Then it is what the first claim measures
+    against.
     """
     base = claims_of(paper).length.variant
     compared = [claim.variants for claim in _claims_on(paper, dataset)]
@@ -377,8 +382,8 @@ def train_all(
         # Workers run in other folders, and may have posebook elsewhere.
         threads, place = None, None if Path(runs) == RUNS else Path(runs).resolve()
         data_root = data_root and Path(data_root).resolve()
-    teachers = [work.learner for work in wanted if work.learner is not None and weights_of(work.learner, runs) is None]
-    first = list(dict.fromkeys(teachers))
+    taken = dict.fromkeys(work.learner for work in wanted if work.learner)
+    first = [learner for learner in taken if not is_trained(learner, run_folder(learner, runs))]
     for some in (first, [work for work in dict.fromkeys(wanted) if work not in first]):
         learners = {work: work.learner and weights_of(work.learner, runs) for work in some}
         if jobs == 1 and not elsewhere:

@@ -174,8 +174,7 @@ def row_of(claim: Claim, dataset: str, profile: str, readings: Readings, reason:
     """A claim's row from its paper's readings: of the seeds among the first `SEEDS` that have all it compares."""
     seeds, values, details, used = [], [], [], []
     for seed in range(SEEDS):
-        runs = {name: Work(claim.paper, name, dataset, profile, seed) for name in claim.variants}
-        found = {name: readings.get((work.key, work.plan.test_images)) for name, work in runs.items()}
+        found = {name: Work(claim.paper, name, dataset, profile, seed).reading(readings) for name in claim.variants}
         if None in found.values():
             continue
         table = {name: some.readings for name, some in found.items()}
@@ -206,7 +205,7 @@ def length_of(paper: str, dataset: str, profile: str, readings: Readings) -> Gai
     """What tells whether a paper's runs are long enough; None where they are not in yet."""
     by, base = claims_of(paper).length, Work(paper, base_of(paper, dataset), dataset, profile, 0)
     half = Work(paper, base.variant, dataset, profile, 0, half=True)
-    whole, part = (readings.get((work.key, work.plan.test_images)) for work in (base, half))
+    whole, part = base.reading(readings), half.reading(readings)
     if whole is None or part is None or by.floor not in whole.readings:
         return None
     reached = whole.readings[by.reading]

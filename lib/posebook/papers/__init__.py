@@ -89,8 +89,6 @@ def load_weights(path: str | Path, device: torch.device | str = "cpu") -> tuple[
         FileNotFoundError: there is no such file.
         ValueError: it is broken, was not written by posebook, or does not fit the network it names.
     """
-    from posebook.papers import create
-
     path = with_suffix(path)
     about = read_record(path)
     model = create(about["model"], **about["settings"])

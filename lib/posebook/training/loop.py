@@ -33,7 +33,7 @@ from posebook.sample import Dataset, Sample
 from posebook.training.augment import Augmentation, augment
 from posebook.training.recipe import Recipe
 from posebook.training.runs import Report, Run, RunFolder
-from posebook.training.schedules import Schedule, one_cycle
+from posebook.training.schedules import Schedule, fingerprint, one_cycle
 
 # Steps whose figures are drawn together: sixteen at a time take up to twice as long an image as sixty-four.
 _AHEAD = 4
@@ -338,8 +338,7 @@ def _configuration(
     augmentation: Augmentation | None,
 ) -> dict:
     """Everything that decides what a run gives, as JSON would hold it: two runs of the same are the same run."""
-    # A schedule is a function; what it gives along the way tells it from others.
-    factors = " ".join(f"{schedule(k / 20):.4g}" for k in range(21)) if scheduler is None else None
+    factors = fingerprint(schedule) if scheduler is None else None
     return {
         "model": getattr(model, "name", type(model).__name__.lower()),
         "settings": dict(model.settings),

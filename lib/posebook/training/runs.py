@@ -15,7 +15,7 @@ from torch import nn
 
 from posebook import __version__
 from posebook.compute.precision import use_bf16
-from posebook.compute.processes import processes
+from posebook.compute.processes import device_name, processes
 from posebook.paths import check_writable
 from posebook.training.checkpoint import STATE, load_state, save_state, save_weights
 
@@ -128,7 +128,7 @@ class RunFolder:
             "loss": run.history["training"][-1]["loss"] if run.history["training"] else None,
             "score": score if score is not None and math.isfinite(score) else None,
             "measure": validated[-1]["measure"] if validated else None,
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
+            "device": device_name(device),
             "bf16": use_bf16(device, self.configuration["recipe"]["bf16"]),
             "threads": torch.get_num_threads(),
             "processes": processes()[1],

@@ -36,3 +36,8 @@ def milestones(at: Iterable[float], by: float = 0.1) -> Schedule:
 def polynomial(power: int | float = 0.9) -> Schedule:
     """Down to 0 as (1 - fraction) ** power, as segmentation networks are trained."""
     return lambda fraction: max(0.0, 1 - fraction) ** power
+
+
+def fingerprint(schedule: Schedule) -> str:
+    """What a schedule gives along the way, which tells it from others: it is a function."""
+    return " ".join(f"{schedule(k / 20):.4g}" for k in range(21))

@@ -18,6 +18,7 @@ from posebook.evaluation.inference import mean_pose
 from posebook.evaluation.metrics import Truth, auc, thresholds
 from posebook.layers.soft_argmax import soft_argmax, spatial_softmax
 from posebook.ledger.claim import Length, PaperClaims, Variant, comparison, details_of
+from posebook.network import evaluating
 from posebook.papers.soft_argmax.network import STRIDE, SoftArgmax, SoftArgmaxDetection
 from posebook.papers.soft_argmax.profiles import PROFILES as TRAINING
 from posebook.sample import Dataset, Sample
@@ -85,10 +86,11 @@ def readings(
     """
     people = dataset.length if count is None else min(count, dataset.length)
     benchmark = BENCHMARKS[dataset.skeleton.name]
-    rows = [
-        _read(model, dataset.batch(numbers), benchmark)
-        for numbers in (torch.arange(people) * dataset.length // people).split(batch_size)
-    ]
+    with evaluating(model):
+        rows = [
+            _read(model, dataset.batch(numbers), benchmark)
+            for numbers in (torch.arange(people) * dataset.length // people).split(batch_size)
+        ]
     answers, masses, labels = zip(*rows, strict=True)
     answers = {name: torch.cat([row[name] for row in answers]) for name in answers[0]}
     truth = Truth(*(torch.cat(column) for column in zip(*labels, strict=True)))
@@ -117,7 +119,6 @@ def _read(
 ) -> tuple[dict[str, Tensor], Tensor | None, tuple[Tensor, ...]]:
     """A batch's answers by name, the mass around its joints where maps have one, and its labels; on the CPU."""
     size = model.settings["size"]
-    model.eval()
     with autocast(batch.images.device):
         outputs = model(channels_last(batch.images))
     regression = hasattr(model, "regress")
@@ -136,7 +137,7 @@ def _read(
 
 def _mass(maps: Float[Tensor, "b j h w"], batch: Sample, benchmark: Benchmark) -> Float[Tensor, "b j"]:
     """How much of each map's softmax lies around its joint; NaN where the joint or the person's size is not known."""
-    size = batch.head_size if benchmark.measure == "PCKh" else batch.torso_size
+    size = benchmark.size(batch)
     radius = AROUND * benchmark.threshold * size  # (b,)
     x, y = batch.joints[..., 0, None], batch.joints[..., 1, None]  # (b, joints, 1)
     centres = STRIDE * pixel_centres(maps.shape[-1], maps.device)
