@@ -9,6 +9,7 @@ from timing import medians
 from torch import nn
 
 from posebook.compute.precision import autocast, has_bf16
+from posebook.compute.processes import pick_device
 from posebook.layers import DepthwiseConv
 
 # The largest of a prediction block's: at 256 pixels, and at the 96 pixels that fit into minutes.
@@ -28,7 +29,7 @@ def step(layer: nn.Module, x: torch.Tensor) -> Callable[[], None]:
 
 def measure() -> list[dict]:
     """Images a second of the two, in turns; checks first that they do the same."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = pick_device("auto")
     dtype, rows = "bfloat16" if has_bf16(device) else "float32", []
     for images, channels, cells in CASES:
         ours = DepthwiseConv(channels, 5).to(device)

@@ -1,9 +1,10 @@
-"""Each notebook's parameters are checked in its first cell: wrong ones end it there, in the commands' sentences."""
+"""Each notebook's parameters are checked before its first section: wrong ones end it there, in the commands' words."""
 
 from __future__ import annotations
 
 import json
 from functools import cache
+from itertools import takewhile
 
 import h5py
 import matplotlib
@@ -20,22 +21,22 @@ from posebook.training.checkpoint import save_weights
 
 
 @cache
-def first_cells(notebook: str) -> tuple[str, str]:
-    """The cell tagged `parameters`, and the first code cell after it."""
+def opening(notebook: str) -> tuple[str, str]:
+    """The cell tagged `parameters`, and the code between it and the first text after it: imports and checks."""
     cells = json.loads((NOTEBOOKS / notebook).read_text())["cells"]
-    code = [cell for cell in cells if cell["cell_type"] == "code"]
-    place = next(k for k, cell in enumerate(code) if "parameters" in cell["metadata"].get("tags", []))
-    return tuple("".join(cell["source"]) for cell in code[place : place + 2])
+    place = next(k for k, cell in enumerate(cells) if "parameters" in cell["metadata"].get("tags", []))
+    after = takewhile(lambda cell: cell["cell_type"] == "code", cells[place + 1 :])
+    return "".join(cells[place]["source"]), "\n".join("".join(cell["source"]) for cell in after)
 
 
 def start(notebook: str, **given) -> dict:
-    """Run a notebook's first two cells with these parameters; what they leave."""
-    parameters, first = first_cells(notebook)
+    """Open a notebook with these parameters; the names it leaves."""
+    parameters, checks = opening(notebook)
     found: dict = {}
     exec(parameters, found)
     assert given.keys() <= found.keys()
     found |= given
-    exec(first, found)
+    exec(checks, found)
     return found
 
 

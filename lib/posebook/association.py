@@ -160,9 +160,7 @@ class PeopleCodec:
         scores, chosen = peaks.topk(min(self.most, h * w))  # (b, j, k)
         row, column = chosen // w, chosen % w
         cell = torch.stack([column, row], -1).to(maps.dtype) + 0.5  # (b, j, k, 2)
-        within = torch.zeros_like(cell)
-        if codec.offset != "none":
-            within = within_cell(maps[:, :, None].expand(-1, -1, chosen.shape[-1], -1, -1), row, column, codec.offset)
+        within = within_cell(maps[:, :, None].expand(-1, -1, chosen.shape[-1], -1, -1), row, column, codec.offset)
         vectors = offsets.unflatten(1, (j, 2)).flatten(3)  # (b, j, 2, h * w)
         vectors = vectors.gather(-1, chosen[:, :, None].expand(-1, -1, 2, -1)).transpose(2, 3)  # (b, j, k, 2)
         return Candidates((cell + within) * codec.stride, scores, cell * codec.stride + vectors * self.pixels)

@@ -11,13 +11,18 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 
 def pixel_centres(count: int, device: torch.device | str = "cpu") -> Float[Tensor, " count"]:
     """Coordinates of the pixel centres along one side: 0.5, 1.5, ..."""
     return torch.arange(count, device=device, dtype=torch.float32) + 0.5
+
+
+def inside(points: Float[Tensor, "*b 2"], extent: Int[Tensor, "*#b 2"] | int) -> Bool[Tensor, "*b"]:
+    """Which points lie within an image of this width and height, or of this side."""
+    return ((points >= 0) & (points < extent)).all(-1)
 
 
 def similarity(
@@ -129,14 +134,14 @@ class HeatmapCodec:
         The Gaussian is centred on the joint itself, not on the cell it falls into.
         Departs: Newell et al. round to the cell first, which costs up to half a cell before training starts.
         """
-        inside = (presence > 0) & ((joints >= 0) & (joints < self.size)).all(-1)
+        shown = (presence > 0) & inside(joints, self.size)
         # An absent joint may hold anything, NaN included, and NaN times 0 is NaN.
-        joints = torch.where(inside[..., None], joints, 0.0)
+        joints = torch.where(shown[..., None], joints, 0.0)
         centres = pixel_centres(self.cells, joints.device)
         offset = (centres - joints[..., None] / self.stride) / self.sigma
         # Below exp(-40) products of two would be denormal numbers, with which a CPU takes four times as long.
         bell = torch.exp((-0.5 * offset.square()).clamp_min(-40))
-        x, y = bell[..., 0, :], bell[..., 1, :] * inside[..., None]
+        x, y = bell[..., 0, :], bell[..., 1, :] * shown[..., None]
         return y[..., :, None] * x[..., None, :]
 
     def decode(
@@ -158,9 +163,7 @@ class HeatmapCodec:
         peak, place = maps.flatten(-2).max(-1)
         row, column = place // width, place % width
         cell = torch.stack([column, row], -1).to(maps.dtype) + 0.5
-        if offset != "none":
-            cell = cell + within_cell(maps, row, column, offset)
-        return cell * self.stride, peak
+        return (cell + within_cell(maps, row, column, offset)) * self.stride, peak
 
 
 def _check_offset(offset: str) -> None:
@@ -172,6 +175,8 @@ def within_cell(
     maps: Float[Tensor, "*b j h w"], row: Int[Tensor, "*b j"], column: Int[Tensor, "*b j"], offset: str
 ) -> Float[Tensor, "*b j 2"]:
     """How far the peak lies from the centre of its cell, in cells; 0 along a side where a neighbour is missing."""
+    if offset == "none":
+        return maps.new_zeros(*row.shape, 2)
     height, width = maps.shape[-2:]
     flat = maps.flatten(-2)
 

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor
 
+from posebook.skeleton import IGNORE_LABEL
+
 
 def heatmap_mse(
     maps: Float[Tensor, "b j h w"], target: Float[Tensor, "b j h w"], presence: Shaped[Tensor, "b j"]
@@ -68,7 +70,7 @@ def parsing_cross_entropy(logits: Float[Tensor, "b parts h w"], labels: UInt8[Te
     """
     logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode="bilinear")
     # A constant: the number of labelled pixels would weigh the halves of a batch differently.
-    return F.cross_entropy(logits, labels.long(), ignore_index=255, reduction="sum") / labels.numel()
+    return F.cross_entropy(logits, labels.long(), ignore_index=IGNORE_LABEL, reduction="sum") / labels.numel()
 
 
 def offset_loss(

@@ -5,6 +5,7 @@ Left and right are always the person's own.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -53,7 +54,11 @@ class Skeleton:
         """Joints of each group of a grouping in `GROUPINGS`, ascending; ValueError names the groupings there are."""
         if grouping not in GROUPINGS:
             raise ValueError(f"no grouping is called '{grouping}'; there are {', '.join(GROUPINGS)}")
-        found = [sorted(self.index(name) for name in group if name in self.joints) for group in GROUPINGS[grouping]]
+        return self.places(GROUPINGS[grouping])
+
+    def places(self, groups: Iterable[Iterable[str]]) -> list[list[int]]:
+        """Groups of joint names as places, ascending; joints that are not here are left out, and groups left empty."""
+        found = [sorted(self.index(name) for name in group if name in self.joints) for group in groups]
         return [group for group in found if group]
 
     @cached_property

@@ -109,6 +109,19 @@ def part_table_of(tags) -> np.ndarray:
     return np.array([IGNORE_LABEL if part is None else PART_INDEX[part] for part in parts], np.uint8)
 
 
+def test_a_number_below_0_is_no_tag(tmp_path):
+    """Also of signed numbers and doubles, with which it would count from the last tag backwards."""
+    maps = write_set(tmp_path, 12)
+    name = CCP(tmp_path, "train").people.paths[0].stem
+    for kind in (np.int8, np.float64):
+        tags = maps[name].astype(kind)
+        tags[40, 30] = -2
+        savemat(tmp_path / "annotations" / "pixel-level" / f"{name}.mat", {"groundtruth": tags})
+        fine, sentence = sets.check("ccp", tmp_path, progress=False)
+        assert not fine
+        assert f"{name}.mat: its groundtruth is not a map of the 59 tags" in sentence
+
+
 def test_wrong_and_empty_maps_are_ignored(tmp_path):
     maps = write_set(tmp_path, 12)
     folder = tmp_path / "annotations" / "pixel-level"

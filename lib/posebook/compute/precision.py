@@ -66,12 +66,15 @@ def autocast(device: torch.device | str, bf16: bool | None = None) -> torch.auto
     return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=use_bf16(device, bf16))
 
 
+def is_autocast(device: torch.device | str) -> bool:
+    """Whether work on the device is under autocast here. Shapes alone, as on the meta device, have no precision."""
+    kind = torch.device(device).type
+    return kind != "meta" and torch.is_autocast_enabled(kind)
+
+
 def in_float32(device: torch.device | str) -> AbstractContextManager:
     """A context without autocast, for the few operations that bfloat16's eight bits are too few for."""
-    kind = torch.device(device).type
-    # Shapes alone, as on the meta device, have no precision.
-    on = kind != "meta" and torch.is_autocast_enabled(kind)
-    return torch.autocast(kind, enabled=False) if on else nullcontext()
+    return torch.autocast(torch.device(device).type, enabled=False) if is_autocast(device) else nullcontext()
 
 
 def channels_last(what: TensorOrModule) -> TensorOrModule:

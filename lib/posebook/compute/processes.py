@@ -1,4 +1,4 @@
-"""Several processes that train one network together, as `torchrun` starts them. Alone, a process does nothing here."""
+"""The device and memory of a process, and the processes that train one network together, as `torchrun` starts them."""
 
 from __future__ import annotations
 

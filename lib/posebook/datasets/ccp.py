@@ -186,7 +186,12 @@ def _read_map(path: Path, table: UInt8[np.ndarray, " tags"]) -> UInt8[np.ndarray
     tags = read_matlab(path, "groundtruth", squeeze=False)["groundtruth"]
     # Some programs write whole numbers as doubles.
     whole = tags.astype(np.int64) if tags.dtype.kind in "uif" and np.isfinite(tags).all() else tags
-    if tags.ndim != 2 or whole.dtype.kind not in "ui" or (whole != tags).any() or not 0 <= tags.max() < len(table):
+    if (
+        tags.ndim != 2
+        or whole.dtype.kind not in "ui"
+        or (whole != tags).any()
+        or not 0 <= tags.min() <= tags.max() < len(table)
+    ):
         raise ValueError(f"its groundtruth is not a map of the {len(table)} tags")
     tags = whole
     # A photograph in which nothing is tagged was not annotated: it does not show background alone.

@@ -77,9 +77,9 @@ def fetch(
         try:
             unpack(file, root, archive.gives)
         except ValueError:  # what is wrong with the archive will not mend; no room may
-            _forget(file, _note(file))
+            _forget(file)
             raise
-        _forget(file, _note(file))
+        _forget(file)
     return [root / given for archive in archives for given in archive.gives]
 
 
@@ -104,14 +104,14 @@ def download(url: str, folder: Path, sha256: str | None = None, progress: bool =
     about = _read_note(file, url)
     have = file.stat().st_size if about else 0
     if about is None or have > about["size"]:
-        _forget(file, _note(file))
+        _forget(file)
         about, have = None, 0
     if about is None or have < about["size"]:
         _receive(url, file, about, have, progress)
     if sha256 is not None:
         digest = _digest(file)
         if digest != sha256.lower():
-            _forget(file, _note(file))
+            _forget(file)
             raise ValueError(f"{url} has the SHA-256 {digest}, not {sha256}: it is not the file that was asked for")
     return file
 
@@ -123,10 +123,10 @@ def _receive(url: str, file: Path, about: dict | None, have: int, progress: bool
         if reply.status != 206:
             have = 0
         elif not _continues(reply, have, about):
-            _forget(file, note)
+            _forget(file)
             raise OSError(f"{url} sent another piece than was asked for: run the same again to start over")
         if reply.headers.get_content_type() in ("text/html", "application/xhtml+xml"):
-            _forget(file, note)
+            _forget(file)
             raise ValueError(f"{url} is a web page, not an archive: open it in a browser to see what it says")
         length = reply.headers.get("Content-Length", "")
         size = have + int(length) if length.isdigit() else None
@@ -210,9 +210,10 @@ def _read_note(file: Path, url: str) -> dict | None:
         return None
 
 
-def _forget(*files: Path) -> None:
-    for file in files:
-        file.unlink(missing_ok=True)
+def _forget(file: Path) -> None:
+    """Remove a download, whole or partial, and its note."""
+    file.unlink(missing_ok=True)
+    _note(file).unlink(missing_ok=True)
 
 
 def _room(folder: Path, wanted: int) -> None:

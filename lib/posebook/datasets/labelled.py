@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import warnings
-from abc import abstractmethod
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +13,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from posebook.datasets import images, photographs
-from posebook.datasets.photographs import People, Photographs, missing_files
+from posebook.datasets.photographs import People, Photographs, missing_files, reading_threads
 from posebook.sample import Sample
 from posebook.skeleton import IGNORE_LABEL
 
@@ -43,7 +40,7 @@ class LabelledPeople(People):
 
 
 class LabelledPhotographs(Photographs):
-    """Photographs cropped together with their maps of part labels. A reader says in `read_map` how a map is read.
+    """Photographs cropped together with their maps of part labels, which are PNG unless a reader's `read_map` differs.
 
     A map is cropped to the nearest label. Beyond its photograph every part is ignored (255), and so is everything
     where the map or the photograph cannot be read: the first such map warns, and `broken` holds it with the reason.
@@ -58,9 +55,9 @@ class LabelledPhotographs(Photographs):
     parts: tuple[str, ...]
     people: LabelledPeople
 
-    @abstractmethod
     def read_map(self, path: Path) -> UInt8[np.ndarray, "h w"]:
         """A label map as numbers below `len(parts)` and 255; raises where it cannot."""
+        return read_png(path, len(self.parts))
 
     def _look_for_files(self) -> None:
         super()._look_for_files()
@@ -199,7 +196,7 @@ def check_labelled(name: str, people: LabelledPeople, read_map: ReadMap, progres
             return str(error)
         return None
 
-    with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
+    with reading_threads() as pool:
         reasons = list(tqdm(pool.map(fault, pairs), f"{name}, labels", len(pairs), disable=not progress))
     broken = [f"{labels}: {reason}" for (labels, _), reason in zip(pairs, reasons, strict=True) if reason]
     sentence += f" {len(missing) + len(pairs):,} label maps"

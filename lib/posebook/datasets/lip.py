@@ -13,9 +13,9 @@ where they lie in `root` itself.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
@@ -62,10 +62,6 @@ class LIP(LabelledPhotographs):
         """The people of the split."""
         return read_split(self.root, self.split)
 
-    def read_map(self, path: Path) -> UInt8[np.ndarray, "h w"]:
-        """A label map."""
-        return _read_parts(path)
-
 
 def read_split(root: str | Path, split: str) -> LabelledPeople:
     """The people of a split of LIP, as `LIP` describes it; needs no images.
@@ -87,7 +83,8 @@ def check(root: str | Path, progress: bool = True) -> tuple[bool, str]:
     parts = [part for part, path in found.items() if path is not None]
     if not parts:
         _read_official(root, "val")  # which says what is missing
-    checks = [check_labelled("lip", _read_official(root, part), _read_parts, progress) for part in parts]
+    read_map = partial(read_png, classes=len(PARTS))
+    checks = [check_labelled("lip", _read_official(root, part), read_map, progress) for part in parts]
     sentences = [f"{part}: {sentence.removeprefix('lip: ')}" for part, (_, sentence) in zip(parts, checks, strict=True)]
     return all(fine for fine, _ in checks), "lip " + " ".join(sentences)
 
@@ -142,7 +139,3 @@ def _find(root: str | Path, archive: str, name: str) -> Path | None:
     """A file or folder of one of LIP's archives: in its folder, in one of the same name within, or in root itself."""
     places = (Path(root, archive, name), Path(root, archive, archive, name), Path(root, name))
     return next((place for place in places if place.exists()), None)
-
-
-def _read_parts(path: Path) -> UInt8[np.ndarray, "h w"]:
-    return read_png(path, len(PARTS))

@@ -117,6 +117,11 @@ def read_joints(path: str | Path) -> tuple[Float[Tensor, "n 14 2"], Float[Tensor
     return rows[..., :2].contiguous(), rows[..., 2].contiguous()
 
 
+def name_of(third: Float[Tensor, "n 14"]) -> str:
+    """Which of the two sets a third row is of: most joints are annotated in LSPET (1), few are occluded in LSP (1)."""
+    return "lspet" if (third > 0).float().mean() > 0.5 else "lsp"
+
+
 def _refuse_the_other(path: Path, name: str, third: Tensor) -> None:
     """ValueError where the file is evidently the other of the two sets."""
     if name not in ("lsp", "lspet"):
@@ -127,9 +132,8 @@ def _refuse_the_other(path: Path, name: str, third: Tensor) -> None:
         raise ValueError(
             f"{path.parent} holds {other.upper()} (images/im{1:0{digits}d}.jpg): open it by the name '{other}'"
         )
-    # Most joints are annotated in LSPET and few are occluded in LSP.
-    share = float((third > 0).float().mean())
-    if (share > 0.5) == (name == "lsp"):
+    if name_of(third) == other:
+        share = float((third > 0).float().mean())
         raise ValueError(
             f"the third row of {path} is 1 for {share:.0%} of the joints, as in {other.upper()}, where it means "
             f"something else than in {name.upper()}: give {name.upper()}'s own, or open this one by the name '{other}'"

@@ -119,16 +119,22 @@ def read_people(root: str | Path) -> People:
 
 def _as_people(annotations: Annotations, folder: Path) -> People:
     """The annotated people with their windows, their photographs in `folder`."""
-    scale = annotations.scale
-    down = torch.stack([torch.zeros_like(scale), SHIFT * scale], -1)
+    centre, window = windows(annotations)
     return People(
         paths=[folder / name for name in annotations.images],
         joints=annotations.joints - FROM_ONE,
         presence=annotations.presence,
-        centre=annotations.centre + down - FROM_ONE,
-        window=CONTEXT * HEIGHT * scale,
+        centre=centre - FROM_ONE,
+        window=window,
         head_size=annotations.head_size,
     )
+
+
+def windows(annotations: Annotations) -> tuple[Float[Tensor, "n 2"], Float[Tensor, " n"]]:
+    """Centre and side of each person's window, the one networks are trained on, in the file's own pixels."""
+    scale = annotations.scale
+    down = torch.stack([torch.zeros_like(scale), SHIFT * scale], -1)
+    return annotations.centre + down, CONTEXT * HEIGHT * scale
 
 
 def read_split(root: str | Path, split: str) -> Annotations:

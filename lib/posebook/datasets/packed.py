@@ -9,9 +9,7 @@ and the parts.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
@@ -21,10 +19,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from posebook.coordinates import inside
 from posebook.datasets import open_dataset
 from posebook.datasets.labelled import LabelledPhotographs, nearest
-from posebook.datasets.photographs import GREY, inside
-from posebook.paths import check_writable
+from posebook.datasets.photographs import GREY
+from posebook.paths import check_writable, replacing
 from posebook.sample import SPLITS, Dataset, Sample, torso_size
 from posebook.skeleton import SKELETONS
 
@@ -192,23 +191,17 @@ def pack(
     free = shutil.disk_usage(out.parent).free
     if total > free:
         raise OSError(f"{out} would take {total / 1e9:.1f} GB and {out.parent} has {free / 1e9:.1f} GB free")
-    handle, beside = tempfile.mkstemp(prefix=f".{out.name}-", dir=out.parent)
-    try:
-        with (
-            os.fdopen(handle, "wb") as file,
-            tqdm(total=sum(d.length for d in datasets.values()), desc=name, unit="im", disable=not progress) as bar,
-        ):
-            file.write(len(header).to_bytes(8, "little") + header)
-            for split, dataset in datasets.items():
-                _write(file, dataset, places[split], bar.update)
-                unread = len({path for path in dataset.people.paths if path in dataset.broken})
-                if unread == len(set(dataset.people.paths)):
-                    raise ValueError(f"none of the {unread:,} photographs of {name}'s {split} split can be read")
-        os.chmod(beside, 0o644)
-        os.replace(beside, out)
-    except BaseException:
-        os.unlink(beside)
-        raise
+    with (
+        replacing(out) as part,
+        part.open("wb") as file,
+        tqdm(total=sum(d.length for d in datasets.values()), desc=name, unit="im", disable=not progress) as bar,
+    ):
+        file.write(len(header).to_bytes(8, "little") + header)
+        for split, dataset in datasets.items():
+            _write(file, dataset, places[split], bar.update)
+            unread = len({path for path in dataset.people.paths if path in dataset.broken})
+            if unread == len(set(dataset.people.paths)):
+                raise ValueError(f"none of the {unread:,} photographs of {name}'s {split} split can be read")
     return out
 
 

@@ -22,8 +22,8 @@ Open: coordinates are taken to count pixels from 1, as MATLAB does: half a pixel
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,10 +31,10 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from posebook.coordinates import similarity, transform_points
+from posebook.coordinates import inside, similarity, transform_points
 from posebook.datasets.arrays import read_matlab
 from posebook.datasets.labelled import LabelledPeople, LabelledPhotographs, check_labelled, read_png
-from posebook.datasets.photographs import FROM_ONE, assign, inside
+from posebook.datasets.photographs import FROM_ONE, assign, reading_threads
 from posebook.sample import Sample, check_split, head_size
 from posebook.skeleton import OCCLUDED, VISIBLE
 from posebook.skeleton import PASCAL as PASCAL_SKELETON
@@ -128,10 +128,6 @@ class PASCAL(LabelledPhotographs):
             people.centre[:], people.window[:] = torch.nan, torch.nan
         return people
 
-    def read_map(self, path: Path) -> UInt8[np.ndarray, "h w"]:
-        """A label map."""
-        return _read_parts(path)
-
     def batch(self, indices: Int[Tensor, " b"]) -> Sample:
         """The people (or photographs) with these numbers, cropped; IndexError where there is no such."""
         sample = super().batch(indices)
@@ -176,7 +172,9 @@ def check(root: str | Path, progress: bool = True) -> tuple[bool, str]:
         _listed(root, "train")  # which says what is missing
     scenes = _read_all(root, names)
     rows, photograph = _rows(scenes, "person")
-    return check_labelled("pascal", _as_people(root, scenes, rows, photograph), _read_parts, progress)
+    return check_labelled(
+        "pascal", _as_people(root, scenes, rows, photograph), partial(read_png, classes=len(PARTS)), progress
+    )
 
 
 def _read_all(root: str | Path, names: list[str]) -> Scenes:
@@ -185,7 +183,7 @@ def _read_all(root: str | Path, names: list[str]) -> Scenes:
         raise FileNotFoundError(f"{root} holds no joints: put the release's {_JOINTS[0]}/ there, a .mat a photograph")
     there = set(os.listdir(folder))
     paths = [folder / f"{name}.mat" if f"{name}.mat" in there else None for name in names]
-    with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
+    with reading_threads() as pool:
         rows = list(pool.map(_read_people, paths))
     if not any(map(len, rows)):
         raise ValueError(f"{folder} holds nobody's joints for the {len(names):,} photographs of the split")
@@ -276,7 +274,3 @@ def _find(root: str | Path, names: tuple[str, ...]) -> Path | None:
     """The first of these files or folders that is there, in root or in one of the set's own folders in it."""
     places = (Path(root, folder, name) for name in names for folder in _FOLDERS)
     return next((place for place in places if place.exists()), None)
-
-
-def _read_parts(path: Path) -> UInt8[np.ndarray, "h w"]:
-    return read_png(path, len(PARTS))

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from posebook.coordinates import similarity, transform_points
+from posebook.coordinates import inside, similarity, transform_points
 from posebook.datasets.images import open_upright
 from posebook.sample import Sample, check_split, torso_size
 from posebook.skeleton import Skeleton
@@ -143,8 +143,7 @@ class Photographs(ABC):
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
-        # Pillow decodes and resizes outside Python's lock.
-        return ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1))
+        return reading_threads()
 
     def batch(self, indices: Int[Tensor, " b"]) -> Sample:
         """The people with these numbers, cropped; IndexError where there is no such person."""
@@ -215,9 +214,9 @@ class Photographs(ABC):
         )
 
 
-def inside(points: Float[Tensor, "*b 2"], extent: Int[Tensor, "*#b 2"] | int) -> Bool[Tensor, "*b"]:
-    """Which points lie within an image of this width and height, or of this side."""
-    return ((points >= 0) & (points < extent)).all(-1)
+def reading_threads() -> ThreadPoolExecutor:
+    """Threads to read many files with: Pillow decodes and resizes outside Python's lock."""
+    return ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1))
 
 
 def assign(names: Sequence[str], divisor: int, held_out: Sequence[str]) -> list[str]:
@@ -273,7 +272,7 @@ def check(name: str, people: People, progress: bool = True) -> tuple[bool, str]:
     paths = list(dict.fromkeys(people.paths))
     missing = set(missing_files(paths))
     there = [path for path in paths if path not in missing]
-    with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
+    with reading_threads() as pool:
         found = dict(zip(there, tqdm(pool.map(_extent, there), name, len(there), disable=not progress), strict=True))
     broken = [path for path, extent in found.items() if isinstance(extent, str)]
     faults = []

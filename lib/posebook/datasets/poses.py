@@ -16,8 +16,8 @@ from torch import Tensor
 
 from posebook.datasets import lip
 from posebook.datasets.arrays import matlab_names
-from posebook.datasets.lsp import read_joints, read_labels
-from posebook.datasets.mpii import CONTEXT, HEIGHT, SHIFT, read_annotations
+from posebook.datasets.lsp import name_of, read_joints, read_labels
+from posebook.datasets.mpii import HEIGHT, read_annotations, windows
 from posebook.datasets.photographs import box_around
 from posebook.datasets.tables import read_lines
 from posebook.grouping.information import JointHistogram
@@ -96,8 +96,7 @@ def read_poses(path: str | Path) -> Poses:
         raise ValueError(f"{path}: poses are read from .mat, .h5 and .csv files")
     if path.suffix == ".mat" and "joints" in matlab_names(path):
         _, third = read_joints(path)
-        # Most joints are annotated in LSPET (1) and few are occluded in LSP (1).
-        return Poses(LSP, *read_labels(path, "lspet" if third.gt(0).float().mean() > 0.5 else "lsp"))
+        return Poses(LSP, *read_labels(path, name_of(third)))
     if path.suffix == ".csv" and _columns(path) == 1 + 3 * len(MPII):
         _, joints, presence = lip.read_annotations(path)
         return Poses(MPII, joints, presence)
@@ -106,8 +105,7 @@ def read_poses(path: str | Path) -> Poses:
         return Poses(people.skeleton, people.joints, people.presence)
     if people.skeleton is FLIC:  # its files have no shift and no enlargement
         return Poses(FLIC, people.joints, people.presence, people.centre, HEIGHT * people.scale)
-    down = torch.stack([torch.zeros_like(people.scale), SHIFT * people.scale], -1)
-    return Poses(MPII, people.joints, people.presence, people.centre + down, CONTEXT * HEIGHT * people.scale)
+    return Poses(MPII, people.joints, people.presence, *windows(people))
 
 
 def _columns(path: Path) -> int:

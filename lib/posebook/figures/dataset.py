@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Int64, UInt8
 from torch import Tensor
 
+from posebook.coordinates import inside
 from posebook.figures import occlusion, random, scenery
 from posebook.figures.palette import Draws
 from posebook.figures.people import Build, dress, measure, own_shapes
@@ -115,12 +116,11 @@ class Figures:
         body, build = dress(layout.poses.flatten(0, 1), crowd.flatten())
         bodies = _seat(body, layout)
         joints = layout.poses[:, 0]
-        before = joints if self.people == 1 else _anyone(keys, layout)
-        objects = scenery.objects(keys, before, self.size, self.difficulty, before=self.occluded is None)
+        aimed_at = joints if self.people == 1 else _anyone(keys, layout)
+        objects = scenery.objects(keys, aimed_at, self.size, self.difficulty, before=self.occluded is None)
         if self.occluded is not None:
             hidden = occlusion.hidden_by_itself(body, joints.floor() + 0.5, self._own)
-            inside = _inside(joints, self.size)
-            hiding = occlusion.objects(keys, joints, inside, hidden, self.occluded, self.size)
+            hiding = occlusion.objects(keys, joints, inside(joints, self.size), hidden, self.occluded, self.size)
             objects = Shapes.join([objects, hiding])
         images, canvas = self._paint(keys, Shapes.join([objects, bodies]))
         # From here on shapes are numbered from the first body on, objects and background below 0.
@@ -140,7 +140,7 @@ class Figures:
         stages = keys.repeat_interleave(crowd.shape[1])
         joints = self._layout(stages, normalised.flatten(0, 1)[:, None]).poses[:, 0]
         hidden = occlusion.hidden_by_itself(dress(joints, crowd.flatten())[0], joints, self._own)
-        count = (hidden & _inside(joints, self.size)).sum(1).view(crowd.shape)
+        count = (hidden & inside(joints, self.size)).sum(1).view(crowd.shape)
         # The least of them; of several, the first.
         chosen = (count * len(crowd[0]) + torch.arange(len(crowd[0]), device=keys.device)).argmin(1, keepdim=True)
         return crowd.gather(1, chosen), normalised.take_along_dim(chosen[..., None, None], 1)
@@ -301,21 +301,17 @@ def _presence(
     """0 outside the image, 1 where something else is drawn over the joint, 2 where its own limb or nothing is."""
     count = joints.shape[1]
     size = canvas.shape.shape[-1]
-    inside = _inside(joints, size) & present[..., None]
+    shown = inside(joints, size) & present[..., None]
     place = joints.floor().long().clamp(0, size - 1)
     pixel = (place[..., 1] * size + place[..., 0]).flatten(1)
-    owner = canvas.owner.flatten(1).gather(1, pixel).view(inside.shape)
-    shape = canvas.shape.flatten(1).gather(1, pixel).view(inside.shape)
+    owner = canvas.owner.flatten(1).gather(1, pixel).view(shown.shape)
+    shape = canvas.shape.flatten(1).gather(1, pixel).view(shown.shape)
     person = torch.arange(1, count + 1, device=joints.device)[:, None]
     mine = owner == person
     part = (shape - (person - 1) * own.shape[1]).clamp(0, own.shape[1] - 1)
     joint = torch.arange(joints.shape[2], device=joints.device).expand_as(part)
     covered = torch.where(mine, ~own[joint, part], owner != 0)
-    return (inside * (2 - covered.long())).to(torch.uint8)
-
-
-def _inside(joints: Float[Tensor, "*b 2"], size: int) -> Bool[Tensor, "*b"]:
-    return ((joints >= 0) & (joints < size)).all(-1)
+    return (shown * (2 - covered.long())).to(torch.uint8)
 
 
 def tags(presence: UInt8[Tensor, "b 16"], back: Bool[Tensor, " b"]) -> Bool[Tensor, "b 6"]:

@@ -23,9 +23,8 @@ PRIOR = DATA / "pose_prior.safetensors"
 # The stream of `random` that poses are drawn from. Callers who draw other things from the same keys use others.
 STREAM = 1000
 
-# The head among the limbs of `MPII.limbs`.
-
-HEAD = MPII.pairs(MPII.limbs).index(MPII.pairs((MPII.head,))[0])
+# The place of the head among `MPII.limbs`.
+HEAD = MPII.limbs.index(MPII.head)
 
 
 @dataclass

@@ -101,9 +101,9 @@ def rasterise(shapes: Shapes, size: int, light: Float[Tensor, "b 2"]) -> Canvas:
     if size % TILE:
         raise ValueError(f"figures are drawn in tiles of {TILE} pixels: size must be a multiple of {TILE}, not {size}")
     across = size // TILE
-    winner = _winners(shapes, across)
-    batch = len(winner) // across**2
     order = shapes.depth.argsort(1)
+    winner = _winners(shapes, order, across)
+    batch = len(order)
     order = torch.cat([order.new_full((batch, 1), -1), order], 1)
     winner = order.gather(1, winner.reshape(batch, -1)).view(batch, across, across, TILE, TILE)
     winner = winner.transpose(2, 3).reshape(batch, size, size)
@@ -135,8 +135,8 @@ def covers(shapes: Shapes, points: Float[Tensor, "b p 2"]) -> Bool[Tensor, "b p 
     return inside & (shapes.start_radius >= 0)[:, None]
 
 
-def _winners(shapes: Shapes, across: int) -> Int[Tensor, "tiles pixels"]:
-    """For every pixel of every tile: 1 + place of the nearest shape in order of depth, 0 for none."""
+def _winners(shapes: Shapes, order: Int[Tensor, "b n"], across: int) -> Int[Tensor, "tiles pixels"]:
+    """For every pixel of every tile: 1 + place of the nearest shape in `order`, that of depth; 0 for none."""
     device, (batch, count) = shapes.depth.device, shapes.depth.shape
     t, s, length = _along_and_across(shapes.start, shapes.end)
     reach = torch.maximum(shapes.start_radius, shapes.end_radius) * _SLEEVE + TILE * 0.5**0.5
@@ -152,7 +152,7 @@ def _winners(shapes: Shapes, across: int) -> Int[Tensor, "tiles pixels"]:
     image, shape, tile = near.nonzero().unbind(1)
     rank = torch.empty_like(shapes.depth, dtype=torch.int32)
     places = torch.arange(1, count + 1, device=device, dtype=torch.int32).expand(batch, count)
-    rank.scatter_(1, shapes.depth.argsort(1), places)
+    rank.scatter_(1, order, places)
 
     flat_index = image * count + shape
     table = torch.cat(

@@ -6,6 +6,7 @@ Tang and Wu, *Does Learning Specific Features for Related Parts Help Human Pose 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -282,6 +283,7 @@ def _by_chance(rows: Float[Tensor, "p c"], columns: Float[Tensor, "p c"]) -> Flo
     return mean - first - second + total[:, 0].log()
 
 
+@lru_cache(maxsize=4)
 def _poisson_gap(device: torch.device, points: int = 1025) -> Float[Tensor, " points"]:
     """log(1 + m) - E[log(1 + n)] of a Poisson count n of mean m, beside what it is for large m, m / (2 (1 + m)^2).
 

@@ -92,8 +92,7 @@ def placed_groups(groups: Sequence[Sequence[str]], skeleton: Skeleton) -> list[l
 
     Joints that the skeleton lacks are left out, and groups of which nothing remains.
     """
-    places = [sorted(skeleton.index(name) for name in group if name in skeleton.joints) for group in groups]
-    return sorted(group for group in places if group)
+    return sorted(skeleton.places(groups))
 
 
 def body_groups(skeleton: Skeleton) -> list[list[int]]:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
-from posebook.compute.precision import in_float32
+from posebook.compute.precision import in_float32, is_autocast
 
 ORDERS = ("paper", "official")
 
@@ -49,11 +49,9 @@ def dynamic_depthwise_conv2d(
         tensor([[0., 1., 2.],
                 [0., 0., 1.]])
     """
-    kind, side = features.device.type, kernels.shape[-1]
-    # Shapes alone, as on the meta device, have no precision.
-    autocast = kind != "meta" and torch.is_autocast_enabled(kind)
+    side, autocast = kernels.shape[-1], is_autocast(features.device)
     _check(features, kernels, same_dtype=not autocast)
-    if kind != "cpu":
+    if features.device.type != "cpu":
         return _at_once(features, kernels, side // 2)
     if autocast:
         dtype = torch.get_autocast_dtype("cpu")

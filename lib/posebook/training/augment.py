@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from posebook.coordinates import similarity, transform_points, warp
+from posebook.coordinates import inside, similarity, transform_points, warp
 from posebook.sample import Sample
 from posebook.skeleton import ABSENT, IGNORE_LABEL, PART_MIRROR, Skeleton
 
@@ -228,8 +228,7 @@ def _move_joints(
     presence = torch.where(flip, presence[..., mirror], presence)
     joints = torch.where(flip[..., None], joints[..., mirror, :], joints)
     joints = transform_points(joints, matrix)
-    inside = ((joints >= 0) & (joints < size)).all(-1)
-    return joints, torch.where(inside, presence, ABSENT)
+    return joints, torch.where(inside(joints, size), presence, ABSENT)
 
 
 def _mirror_parts(parsing: UInt8[Tensor, "b h w"], flip: Bool[Tensor, " b"]) -> UInt8[Tensor, "b h w"]:
