@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import os
+import platform
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
@@ -27,6 +29,7 @@ from posebook.cli import main
 from posebook.compute import cluster
 from posebook.compute.cluster import as_they_end, is_elsewhere, on_cluster
 from posebook.ledger import runs as runs_module
+from posebook.ledger.forecast import Paces
 from posebook.ledger.runs import HISTORY, Work, _train_elsewhere, run_folder, train_all, weights_of
 from posebook.notebooks import execute
 from posebook.papers.soft_argmax.claims import PROFILES
@@ -234,8 +237,28 @@ def test_the_commands_send_their_work_to_a_cluster(tmp_path, monkeypatch, within
     ledger = ["ledger", "--claims", "soft_argmax_context", "--profile", "tiny", "--seeds", "1", "--device", "cpu"]
     ran = CliRunner().invoke(main, [*ledger, "--runs", "trained", "--results", "results", "--cluster", address])
     assert ran.exit_code == 0, ran.output
+    assert "0 readings stored, 3 runs to be trained: about" in ran.output
     lines = [json.loads(line) for line in (tmp_path / "results/readings/soft_argmax.jsonl").read_text().splitlines()]
     assert len(lines) == len({line["digest"] for line in lines}) == 3
+
+
+def test_a_device_is_asked_for_where_the_work_is_done(tmp_path, monkeypatch, within):
+    """A machine without a GPU may send runs to those that have one; what none has is told before work starts."""
+    asked = []
+
+    def pick(name: str) -> torch.device:
+        asked.append((name, threading.current_thread() is threading.main_thread()))
+        if name == "abacus":
+            raise ValueError("device 'abacus' cannot be used here")
+        return torch.device("cpu")
+
+    address = within()
+    monkeypatch.setattr("posebook.ledger.forecast.pick_device", pick)
+    with on_cluster(address) as workers:
+        assert Paces(None, "cuda", workers, tmp_path).trained_on == (platform.machine(), torch.get_num_threads())
+        with pytest.raises(ValueError, match="device 'abacus' cannot be used here"):
+            Paces(None, "abacus", workers, tmp_path)
+    assert asked == [("cuda", False), ("abacus", False)]
 
 
 def test_a_notebook_that_a_machine_does_not_have_is_told_of(tmp_path):

@@ -133,7 +133,7 @@ def test_claims_share_runs_and_nothing_is_trained_twice(tmp_path, trained, tiny)
     # Four networks from two seeds, and the half run; not nine runs for each claim.
     assert len(trained) == 4 * 2 + 1
     assert any("0 readings stored, 9 runs to be trained: about" in text for text in said)
-    assert said[-1].startswith("9 of 9 runs are over: ")
+    assert said[-1].startswith("9 runs are over, 0 to go: ")
     assert [row.id for row in rows] == [claim.id for claim in OURS]
     for row in rows:
         assert row.seeds == (0, 1)
@@ -362,6 +362,37 @@ def test_two_processes_at_once_train_each_run_once(tmp_path):
     assert len((tmp_path / "readings/soft_argmax.jsonl").read_text().splitlines()) == 5
     trained = [json.loads(path.read_text())["training"]["steps"] for path in tmp_path.glob("runs/*/last.json")]
     assert sorted(trained) == [10, 20, 20, 20, 20]
+
+
+def test_a_process_takes_what_no_other_one_is_at(tmp_path, trained, tiny):
+    """The most urgent run is another's: all others are trained before it is waited for."""
+    (claim,) = select(["soft_argmax_context"])
+    another = Work("soft_argmax", claim.variants[0], "figures", "tiny", 0)
+    folder = run_folder(another, tmp_path / "runs")
+    folder.mkdir(parents=True)
+    (folder / "lock").touch()
+    said: list[str] = []
+    with ThreadPoolExecutor(1) as pool:
+        with FileLock(folder / "lock"):
+            measuring = pool.submit(tiny, ["soft_argmax_context"], said=said)
+            while not (said and said[-1].startswith("4 runs are over, 1 to go: ")):
+                with pytest.raises(TimeoutError):
+                    measuring.result(timeout=0.1)
+            assert len(trained) == 2 * 2 + 1 - 1
+        (row,) = measuring.result(timeout=60)
+    assert row.seeds == (0, 1)
+    assert said[-1].startswith("5 runs are over, 0 to go: ")
+
+
+def test_steps_are_timed_as_many_at_a_time_as_there_will_be_runs():
+    work = Work("soft_argmax", "one_block", "figures", "quick", 0)
+    alone, both = (Paces(None, "cpu", jobs, "runs") for jobs in (1, 2))
+    assert both.trained_on == (alone.trained_on[0], threads_of(2))
+    step, reading = both._timed(work)
+    assert 0 < step < 60
+    assert reading == pytest.approx(step * work.plan.test_images / work.recipe.batch_size)
+    with pytest.raises(ValueError, match="device 'abacus' cannot be used here"):
+        Paces(None, "abacus", 1, "runs")
 
 
 def test_the_command_prints_an_object_a_claim_and_draws(tmp_path, trained):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import heapq
 import statistics
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
+from posebook.compute.cluster import as_they_end, is_elsewhere
 from posebook.compute.processes import device_name, pick_device
 from posebook.ledger.readings import Readings
 from posebook.ledger.runs import Work, is_trained, run_folder, threads_of, train_work, training_sets
@@ -18,11 +19,17 @@ from posebook.training.checkpoint import STATE
 
 @dataclass
 class Paces:
-    """What a step and the reading of each variant take here: as in stored readings, else by a few timed steps.
+    """What a step and the reading of each variant take: as in stored readings, else by a few timed steps.
+
+    Within `on_cluster`, the cluster's workers tell and time; elsewhere this machine.
 
     Attributes:
         jobs: how many runs are trained at a time.
         found: seconds of a step and of reading, by variant; filled as they are asked for.
+        trained_on: what readings call the device there, and how many threads a run has.
+
+    Raises:
+        ValueError: there is no such device.
     """
 
     data_root: str | Path | None
@@ -30,6 +37,11 @@ class Paces:
     jobs: int
     runs: str | Path
     found: dict[Work, tuple[float, float]] = field(default_factory=dict)
+    trained_on: tuple[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        threads = None if is_elsewhere() else threads_of(self.jobs)
+        self.trained_on = self._at_a_time(_machine, self.device, threads)[0]
 
     def seconds(self, work: Work, readings: Readings) -> float:
         """How long a run will take, or what is left of it takes."""
@@ -47,13 +59,12 @@ class Paces:
         return max(ends)
 
     def _stored(self, variant: Work, readings: Readings) -> tuple[float, float] | None:
-        """As runs of the same network took on this device, with as many threads."""
-        here = device_name(pick_device(self.device)), threads_of(self.jobs)
+        """As runs of the same network took on such a device, with as many threads."""
         like = [
             some
             for some in readings.values()
             if (some.variant, some.dataset, some.profile) == (variant.variant, variant.dataset, variant.profile)
-            and (some.device, some.threads) == here
+            and (some.device, some.threads) == self.trained_on
             and not (some.half or some.carried)
         ]
         if not like:
@@ -65,19 +76,20 @@ class Paces:
         )
 
     def _timed(self, work: Work) -> tuple[float, float]:
-        """By a few steps; reading a person is taken to cost what a person costs in training."""
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads_of(self.jobs))
-        try:
-            dataset, small = training_sets(work, self.data_root, pick_device(self.device))
-            recipe = replace(work.recipe, steps=8, minutes=0.25, log_every=1)
-            rows = train_work(replace(work, half=False), recipe, dataset, None, small=small).history["training"]
-        finally:
-            torch.set_num_threads(before)
-        first, last = rows[0], rows[-1]
-        # The first step is slow, and it is all there is where it took the quarter of a minute.
-        step = (last["seconds"] - first["seconds"]) / (len(rows) - 1) if len(rows) > 1 else first["seconds"]
-        return step, step * (work.plan.test_images or 3000) / recipe.batch_size
+        """By a few steps of as many runs at a time as there will be, for these share the memory and the clock.
+
+        Reading a person is taken to cost what a person costs in training.
+        """
+        root = self.data_root and Path(self.data_root).resolve()
+        run = replace(work, half=False)
+        step = statistics.median(self._at_a_time(_time_step, run, root, self.device, self.trained_on[1]))
+        return step, step * (work.plan.test_images or 3000) / work.recipe.batch_size
+
+    def _at_a_time(self, function: Callable, *arguments: object) -> list:
+        """What a function gives, called in each of the places that runs will be trained in."""
+        from joblib import delayed
+
+        return list(as_they_end((delayed(function)(*arguments) for _ in range(self.jobs)), self.jobs))
 
     def _done(self, work: Work) -> int:
         """How far a run is that was begun."""
@@ -88,3 +100,23 @@ class Paces:
             return state["run"]["step"]
         except Exception:  # there is none, or it is broken, of which training will tell
             return 0
+
+
+def _machine(device: str, threads: int | None) -> tuple[str, int]:
+    """What readings call the device here, and the threads; None: as many as torch has."""
+    return device_name(pick_device(device)), threads or torch.get_num_threads()
+
+
+def _time_step(work: Work, data_root: Path | None, device: str, threads: int) -> float:
+    """Seconds of one of the run's steps, by a few of them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        dataset, small = training_sets(work, data_root, pick_device(device))
+        recipe = replace(work.recipe, steps=8, minutes=0.25, log_every=1)
+        rows = train_work(work, recipe, dataset, None, small=small).history["training"]
+    finally:
+        torch.set_num_threads(before)
+    first, last = rows[0], rows[-1]
+    # The first step is slow, and it is all there is where it took the quarter of a minute.
+    return (last["seconds"] - first["seconds"]) / (len(rows) - 1) if len(rows) > 1 else first["seconds"]

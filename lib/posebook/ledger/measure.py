@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from posebook.compute.processes import pick_device
+from posebook.compute.cluster import is_elsewhere
 from posebook.datasets import open_dataset
 from posebook.ledger import readings as store
 from posebook.ledger.claim import Claim, claims_of
 from posebook.ledger.forecast import Paces
 from posebook.ledger.readings import Readings
-from posebook.ledger.runs import RUNS, OutOfTime, Work, clock, is_trained, run_folder, train_all, works
+from posebook.ledger.runs import RUNS, OutOfTime, Work, clock, is_trained, is_under_way, run_folder, train_all, works
 from posebook.ledger.verdicts import SEEDS, UNDECIDED, Row, length_of, row_of
 from posebook.paths import check_writable
 
@@ -59,7 +59,7 @@ def measure(
         budget: seconds after which no seed is begun that would not end in time.
         data_root: folder of a real set.
         jobs: how many runs train at a time.
-        runs: folder of the runs, which claims share.
+        runs: folder of the runs, which claims share. Several processes may work on one folder at once.
         folder: of the readings.
         say: told what is stored, what will be trained, how long that takes, and how it goes.
 
@@ -70,11 +70,11 @@ def measure(
         raise ValueError(f"verdicts are of {SEEDS} seeds, fixed in advance: give 1 to {SEEDS}, not {seeds}")
     for paper in {claim.paper for claim in claims}:
         works(paper, dataset, profile, ())  # which says what is wrong with profile or dataset
-    pick_device(device)
+    paces = Paces(data_root, device, jobs, runs)
     deadline = time.time() + budget
     reasons = _closed(claims, dataset, profile, data_root)
     open_claims = [claim for claim in claims if claim.id not in reasons]
-    paces, told = Paces(data_root, device, jobs, runs), False
+    told, over = False, 0
     refused: set[Work] = set()
     while True:
         stored = {paper: store.read(paper, folder) for paper in {claim.paper for claim in claims}}
@@ -86,15 +86,18 @@ def measure(
             told = True
             for place in (runs, folder):
                 check_writable(place)
-        batch = _batch(waiting, stored, paces, deadline - time.time())
+        batch = _batch(_free(waiting, runs), stored, paces, deadline - time.time())
         if not batch:
-            left = paces.together({work for some in waiting for work in some.missing}, stored)
-            say(f"The time is over; {clock(left)} more would bring in the rest")
+            more = paces.together({work for some in waiting for work in some.missing}, stored)
+            say(f"The time is over; {clock(more)} more would bring in the rest")
             break
+        left = {work.key for some in waiting for work in some.missing}
         try:
-            for number, reading in enumerate(train_all(batch, runs, data_root, device, jobs, deadline), 1):
+            for reading in train_all(batch, runs, data_root, device, jobs, deadline):
                 store.append([reading], folder)
-                say(f"{number} of {len(batch)} runs are over: {_called(reading)}, {clock(reading.seconds)}")
+                over += 1
+                left.discard(reading.digest)
+                say(f"{over} runs are over, {len(left)} to go: {_called(reading)}, {clock(reading.seconds)}")
         except OutOfTime:
             say("The time is over; the run that was under way goes on where it was the next time")
             break
@@ -145,16 +148,27 @@ def _urgency(row: Row) -> float:
     return 1.0 + min(ratio, 1e6) if row.verdict == UNDECIDED else 1.0 / (1.0 + ratio)
 
 
+def _free(waiting: list[Seed], runs: str | Path) -> list[Seed]:
+    """The seeds without the runs that other processes are at; with them where there are no others to be trained."""
+    taken = {work for some in waiting for work in some.missing if is_under_way(work, runs)}
+    left = (replace(some, missing=tuple(work for work in some.missing if work not in taken)) for some in waiting)
+    return [some for some in left if some.missing] or waiting
+
+
 def _batch(waiting: list[Seed], stored: dict[str, Readings], paces: Paces, left: float) -> list[Work]:
-    """The runs of the most urgent seeds that end in time: all there are, if there is no end to it."""
+    """The runs of the most urgent seeds that end in time.
+
+    A few, for those that came in by then, here or from other processes, change what is urgent. All there are where
+    several at a time have no end to it, of whom some would have nothing to do at the end of each few.
+    """
+    few = left < math.inf or (paces.jobs == 1 and not is_elsewhere())
     chosen: dict[Work, None] = {}
     for some in waiting:
         more = dict.fromkeys([*chosen, *some.missing])
         if left < math.inf and paces.together(more, stored) > left:
             continue
         chosen = more
-        # Asked again after each few, for a seed that came in changes what is urgent.
-        if left < math.inf and len(chosen) >= 2 * paces.jobs:
+        if few and len(chosen) >= 2 * paces.jobs:
             break
     # A learner whose weights are not here is trained again, whether or not it was read before.
     taken = [work.learner for work in chosen if work.learner]

@@ -16,7 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from functools import partial
@@ -237,6 +237,18 @@ def _alone(work: Work, folder: Path) -> AbstractContextManager:
     except Timeout:
         print(f"Another process is at {work} ({folder}): waiting for it", file=sys.stderr, flush=True)
         return lock.acquire()
+
+
+def is_under_way(work: Work, runs: str | Path) -> bool:
+    """Whether another process is at a run."""
+    from filelock import FileLock, Timeout
+
+    lock = run_folder(work, runs) / "lock"
+    try:
+        with FileLock(lock).acquire(blocking=False) if lock.is_file() else nullcontext():
+            return False
+    except Timeout:
+        return True
 
 
 def is_trained(work: Work, folder: Path) -> bool:
