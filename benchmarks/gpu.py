@@ -219,7 +219,8 @@ def _pace(device: str, profile: str, threads: int, seconds: int) -> float:
     import torch
 
     from posebook.compute.processes import pick_device
-    from posebook.ledger.runs import train_work, training_sets, works
+    from posebook.ledger.runs import train_work, training_sets
+    from posebook.ledger.work import works
 
     torch.set_num_threads(threads)
     work = works("part_groups", "figures", profile, (0,))[0]

@@ -30,7 +30,8 @@ from posebook.compute import cluster
 from posebook.compute.cluster import as_they_end, is_elsewhere, on_cluster
 from posebook.ledger import runs as runs_module
 from posebook.ledger.forecast import Paces
-from posebook.ledger.runs import HISTORY, Work, _train_elsewhere, run_folder, train_all, weights_of
+from posebook.ledger.runs import HISTORY, _train_elsewhere, run_folder, train_all, weights_of
+from posebook.ledger.work import Work
 from posebook.notebooks import execute
 from posebook.papers.soft_argmax.claims import PROFILES
 from posebook.paths import DATA, ROOT

@@ -25,18 +25,8 @@ from posebook.ledger.claim import claims_of
 from posebook.ledger.forecast import Paces
 from posebook.ledger.measure import measure
 from posebook.ledger.readings import read
-from posebook.ledger.runs import (
-    OutOfTime,
-    Work,
-    base_of,
-    clock,
-    run_folder,
-    threads_of,
-    train_all,
-    train_run,
-    weights_of,
-    works,
-)  # fmt: skip
+from posebook.ledger.runs import OutOfTime, clock, run_folder, threads_of, train_all, train_run, weights_of
+from posebook.ledger.work import SKELETON_OF, Work, base_of, works
 from posebook.papers import PAPERS, load_weights, select
 from posebook.papers.parsing_induced import claims as parsing_induced
 from posebook.papers.parsing_induced.network import ParsingInduced
@@ -461,7 +451,7 @@ def test_the_command_says_what_is_wrong(tmp_path, arguments, sentence):
 @pytest.mark.parametrize("command", ["ledger", "train"])
 def test_the_commands_name_the_sets_they_take(command):
     told = CliRunner().invoke(main, [command, "--help"]).output
-    assert all(f" {name}" in told for name in runs_module.SKELETONS)
+    assert all(f" {name}" in told for name in SKELETON_OF)
 
 
 def test_durations_read_well():

@@ -7,8 +7,8 @@ import pytest
 
 from posebook.ledger.markdown import markdown
 from posebook.ledger.readings import Reading, append
-from posebook.ledger.runs import Work
 from posebook.ledger.verdicts import GAIN_LIMIT, SEEDS, Gain, Row, in_words, lengths, read_rows, render, row_of, verdict
+from posebook.ledger.work import Work
 from posebook.papers import select
 from posebook.paths import RESULTS
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
+from posebook.evaluation.benchmarks import BENCHMARKS
+from posebook.evaluation.inference import mean_pose
+from posebook.evaluation.metrics import Truth
 from posebook.network import Setting, check_settings
 from posebook.sample import Dataset
 from posebook.training.profile import Profile
@@ -142,6 +147,28 @@ def claims_of(paper: str) -> PaperClaims:
     if not paper.isidentifier() or find_spec(f"posebook.papers.{paper}") is None:
         raise ValueError(f"no claims are stored for a paper called '{paper}'")
     return import_module(f"posebook.papers.{paper}.claims").LEDGER
+
+
+def complete(
+    found: dict[str, float], predicted: Float[Tensor, "b j 2"], truth: Truth, dataset: Dataset, train: Dataset | None
+) -> dict[str, float | list[float | None]]:
+    """A network's readings on held-out people, with those that every paper has.
+
+        mean_pose             of one prediction for everybody, the mean of 1,000 people of `train`
+        curve, by_joint, ...  as `Benchmark.summary` has them
+
+    NaN is left out: a set in which nobody is occluded has no score for those that are.
+
+    Args:
+        predicted, truth: of the people of `dataset`.
+        train: the set that the network was trained on; None gives no `mean_pose`.
+    """
+    benchmark = BENCHMARKS[dataset.skeleton.name]
+    if train is not None:
+        everybody = mean_pose(train).cpu().expand_as(truth.joints) * (dataset.size / train.size)
+        found = found | {"mean_pose": float(benchmark.score(everybody, truth).mean)}
+    found = {name: value for name, value in found.items() if not math.isnan(value)}
+    return found | benchmark.summary(predicted, truth)
 
 
 def minus(one: str, other: str, name: str) -> Callable[[SeedReadings], float]:

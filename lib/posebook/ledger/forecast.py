@@ -13,7 +13,8 @@ import torch
 from posebook.compute.cluster import as_they_end, is_elsewhere
 from posebook.compute.processes import device_name, pick_device
 from posebook.ledger.readings import Readings
-from posebook.ledger.runs import Work, is_trained, run_folder, threads_of, train_work, training_sets
+from posebook.ledger.runs import is_trained, run_folder, threads_of, train_work, training_sets
+from posebook.ledger.work import Work
 from posebook.training.checkpoint import STATE
 
 

@@ -14,8 +14,9 @@ from posebook.ledger import readings as store
 from posebook.ledger.claim import Claim, claims_of
 from posebook.ledger.forecast import Paces
 from posebook.ledger.readings import Readings
-from posebook.ledger.runs import RUNS, OutOfTime, Work, clock, is_trained, is_under_way, run_folder, train_all, works
+from posebook.ledger.runs import RUNS, OutOfTime, clock, is_trained, is_under_way, run_folder, train_all
 from posebook.ledger.verdicts import SEEDS, UNDECIDED, Row, length_of, row_of
+from posebook.ledger.work import Work, works
 from posebook.paths import check_writable
 
 

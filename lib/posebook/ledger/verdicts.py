@@ -19,7 +19,7 @@ from posebook.evaluation.statistics import holm, interval, p_value, seeds_to_set
 from posebook.ledger import readings as store
 from posebook.ledger.claim import Claim, claims_of
 from posebook.ledger.readings import Readings
-from posebook.ledger.runs import Work, base_of
+from posebook.ledger.work import Work, base_of
 
 # How many seeds a verdict is of: 0, 1, ...
 SEEDS = 8

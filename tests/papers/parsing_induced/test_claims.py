@@ -9,7 +9,8 @@ from posebook.datasets import open_dataset
 from posebook.evaluation.inference import parse
 from posebook.evaluation.metrics import confusion, parsing_score
 from posebook.ledger.measure import measure
-from posebook.ledger.runs import Work, run_folder, works
+from posebook.ledger.runs import run_folder
+from posebook.ledger.work import Work, works
 from posebook.papers import create, load_weights, select
 from posebook.papers.parsing_induced import claims as parsing_induced
 from posebook.papers.parsing_induced.network import ParsingInduced

@@ -7,7 +7,7 @@ import torch
 
 from posebook.datasets import open_dataset
 from posebook.evaluation.benchmarks import BENCHMARKS
-from posebook.ledger.runs import Work
+from posebook.ledger.work import Work
 from posebook.papers import create
 from posebook.papers.part_groups import claims as part_groups
 from posebook.skeleton import HARD_JOINTS

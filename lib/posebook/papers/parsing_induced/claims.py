@@ -5,15 +5,14 @@ measured by.
 from __future__ import annotations
 
 import itertools
-import math
 from functools import partial
 
 from torch import Tensor, nn
 
 from posebook.evaluation.benchmarks import BENCHMARKS
-from posebook.evaluation.inference import evaluate, evaluate_people, mean_pose, parse
+from posebook.evaluation.inference import evaluate, evaluate_people, parse
 from posebook.evaluation.metrics import parsing_score
-from posebook.ledger.claim import Claim, Length, PaperClaims, Variant, comparison, details_of, minus
+from posebook.ledger.claim import Claim, Length, PaperClaims, Variant, comparison, complete, details_of, minus
 from posebook.network import Setting
 from posebook.papers.parsing_induced.network import ParsingInduced
 from posebook.papers.parsing_induced.profiles import PROFILES as TRAINING
@@ -131,12 +130,12 @@ def readings(
 
         pckh                mean over joints of PCKh@0.5, or of what the set's benchmark has in its place
         visible, occluded   the same of these joints, where the set tells
-        mean_pose           of one answer for everybody, the mean of 1,000 people of `train`
-        curve, by_joint, ...  as `Benchmark.summary` has them
         miou                mean IoU of the parts, of networks that parse a set with labels
         others, mean        pckh with the kernels of another image and with the batch's mean kernels, where the network
                             predicts kernels
         map                 the mAP alone, of networks that find several people
+
+    With what `complete` adds.
 
     Args:
         model: `ParsingInduced`.
@@ -157,16 +156,11 @@ def readings(
         name: float(benchmark.score(predicted, truth, among=among).mean)
         for name, among in (("pckh", "all"), ("visible", "visible"), ("occluded", "occluded"))
     }
-    if train is not None:
-        everybody = mean_pose(train).cpu().expand_as(truth.joints) * (dataset.size / train.size)
-        found["mean_pose"] = float(benchmark.score(everybody, truth).mean)
     if model.settings["variant"] == "pil":
         found["others"], found["mean"] = pckh(OthersKernels(model)), pckh(MeanKernels(model))
     if model.to_parts is not None and dataset.name in _LABELLED:
         found["miou"] = float(parsing_score(parse(model, dataset, count, batch_size)).mean_iou)
-    # A set in which nobody is occluded has no score for those that are.
-    found = {name: value for name, value in found.items() if not math.isnan(value)}
-    return found | benchmark.summary(predicted, truth)
+    return complete(found, predicted, truth, dataset, train)
 
 
 def curve_readings(history: list[dict]) -> dict[str, float]:

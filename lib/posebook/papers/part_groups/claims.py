@@ -11,8 +11,8 @@ from functools import partial
 from torch import nn
 
 from posebook.evaluation.benchmarks import BENCHMARKS
-from posebook.evaluation.inference import evaluate, mean_pose, occlusion_curve
-from posebook.ledger.claim import Length, PaperClaims, Variant, comparison, details_of, minus
+from posebook.evaluation.inference import evaluate, occlusion_curve
+from posebook.ledger.claim import Length, PaperClaims, Variant, comparison, complete, details_of, minus
 from posebook.papers.part_groups.network import PartGroups
 from posebook.papers.part_groups.profiles import PROFILES as TRAINING
 from posebook.sample import Dataset
@@ -98,9 +98,9 @@ def readings(
         hard_visible, hard_occluded     of these, where the set tells
         visible, occluded               all joints, where the set tells
         upper, lower                    joints above the hips; hips, pelvis and knees
-        mean_pose                       of one answer for everybody, the mean of 1,000 people of `train`
-        curve, by_joint, ...            as `Benchmark.summary` has them
         share_0.3, share_0.3_occluded   on figures of whose joints 0.3 are hidden, and so on: all joints, and the hidden
+
+    With what `complete` adds.
 
     Args:
         model: `PartGroups`.
@@ -120,18 +120,13 @@ def readings(
     found |= {among: float(scores[among].mean) for among in ("visible", "occluded")}
     found |= {f"hard_{among}": average(among, HARD_JOINTS) for among in ("visible", "occluded")}
     found |= {"upper": average("all", UPPER), "lower": average("all", LOWER)}
-    if train is not None:
-        everybody = mean_pose(train).cpu().expand_as(truth.joints) * (dataset.size / train.size)
-        found["mean_pose"] = float(benchmark.score(everybody, truth).mean)
     if dataset.name == "figures":
         people = min(len(truth), SWEPT)
         curve = occlusion_curve(model, SHARES, people, batch_size=batch_size, difficulty=dataset.difficulty)
         for share, everything, hidden in zip(SHARES, curve["all"], curve["occluded"], strict=True):
             found[f"share_{share:g}"] = everything
             found[f"share_{share:g}_occluded"] = math.nan if hidden is None else hidden
-    # A set in which nobody is occluded has no score for those that are.
-    found = {name: value for name, value in found.items() if not math.isnan(value)}
-    return found | benchmark.summary(predicted, truth)
+    return complete(found, predicted, truth, dataset, train)
 
 
 # What claims compare unless they say otherwise.

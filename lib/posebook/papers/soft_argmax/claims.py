@@ -4,7 +4,6 @@ Information*, 2017, and what they are measured by.
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 import torch
@@ -14,10 +13,9 @@ from torch import Tensor, nn
 from posebook.compute.precision import autocast, channels_last
 from posebook.coordinates import HeatmapCodec, pixel_centres
 from posebook.evaluation.benchmarks import BENCHMARKS, Benchmark
-from posebook.evaluation.inference import mean_pose
 from posebook.evaluation.metrics import Truth, auc, thresholds
 from posebook.layers.soft_argmax import soft_argmax, spatial_softmax
-from posebook.ledger.claim import Length, PaperClaims, Variant, comparison, details_of
+from posebook.ledger.claim import Length, PaperClaims, Variant, comparison, complete, details_of
 from posebook.network import evaluating
 from posebook.papers.soft_argmax.network import STRIDE, SoftArgmax, SoftArgmaxDetection
 from posebook.papers.soft_argmax.profiles import PROFILES as TRAINING
@@ -75,8 +73,8 @@ def readings(
         plain, plain_tight  the same without an offset: argmax
         part_only, part_only_tight  soft-argmax of the part-based maps alone, without context   (regression)
         mass                probability mass of a part-based map around the true joint           (regression)
-        mean_pose           of one answer for everybody, the mean of 1,000 people of `train`
-        curve, by_joint, ...  of its own answer, as `Benchmark.summary` has them
+
+    With what `complete` adds.
 
     Args:
         model: `SoftArgmax` or `SoftArgmaxDetection`.
@@ -106,12 +104,7 @@ def readings(
     found |= {among: score("pckh", among=among) for among in ("visible", "occluded")}
     if masses[0] is not None:
         found["mass"] = float(torch.cat(masses).nanmean(0).nanmean())
-    if train is not None:
-        everybody = mean_pose(train).cpu().expand_as(truth.joints) * (dataset.size / train.size)
-        found["mean_pose"] = float(benchmark.score(everybody, truth).mean)
-    # A set in which nobody is occluded has no score for those that are.
-    found = {name: value for name, value in found.items() if not math.isnan(value)}
-    return found | benchmark.summary(answers["pckh"], truth)
+    return complete(found, answers["pckh"], truth, dataset, train)
 
 
 def _read(
