@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from posebook.coordinates import HeatmapCodec
-from posebook.losses import elastic_net, heatmap_mse, presence_cross_entropy
+from posebook.losses import NORMS, elastic_net, heatmap_loss, heatmap_mse, presence_cross_entropy, structure_loss
 
 
 def case(count: int = 4, joints: int = 3) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -115,3 +115,96 @@ def test_mean_over_halves_is_the_whole_for_places_and_presence(loss):
         return presence_cross_entropy(places[part, :, 0], presence[part])
 
     torch.testing.assert_close(torch.stack([of(slice(0, 2)), of(slice(2, 4))]).mean(), of(slice(0, 4)))
+
+
+# A pair and a triplet of the three joints of `case`.
+GROUPS = torch.tensor([[0, 1, 1], [0, 1, 2]])
+
+
+def by_hand(error: list[float], norm: str) -> float:
+    """The size of a map of these differences, by its definition."""
+    if norm == "cells":
+        return sum(abs(e) for e in error)
+    squares = sum(e * e for e in error)
+    return squares if norm == "squared" else math.sqrt(squares)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_equation_1_one_cell_at_a_time(norm):
+    maps, target, presence = case()
+    total = 0.0
+    for b in range(4):
+        for j in range(3):
+            if presence[b, j] > 0:
+                total += by_hand((maps[b, j] - target[b, j]).flatten().tolist(), norm)
+    assert heatmap_loss(maps, target, presence, norm).item() == pytest.approx(total / 12, rel=1e-5)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("combination", ["sum", "maximum"])
+def test_equation_2_one_cell_at_a_time(norm, combination):
+    maps, target, presence = case()
+    combine = {"sum": sum, "maximum": max}[combination]
+    total = 0.0
+    for b in range(4):
+        for group in ((0, 1), (0, 1, 2)):
+            there = [j for j in group if presence[b, j] > 0]
+            if not there:
+                continue
+            cells = [(r, c) for r in range(6) for c in range(6)]
+            total += by_hand(
+                [
+                    combine([maps[b, j, r, c].item() for j in there])
+                    - combine([target[b, j, r, c].item() for j in there])
+                    for r, c in cells
+                ],
+                norm,
+            )
+    found = structure_loss(maps, target, presence, GROUPS, combination, norm)
+    assert found.item() == pytest.approx(total / 4, rel=1e-5)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("combination", ["sum", "maximum"])
+def test_norms_have_a_finite_gradient_at_no_error(norm, combination):
+    _, target, presence = case()
+    presence[0] = 0
+    maps = target.clone().requires_grad_()
+    loss = heatmap_loss(maps, target, presence, norm) + structure_loss(
+        maps, target, presence, GROUPS, combination, norm
+    )
+    loss.backward()
+    assert loss == 0
+    assert torch.count_nonzero(maps.grad) == 0
+
+
+def test_the_printed_norm_pulls_as_hard_at_any_distance_and_the_squared_one_less_near_by():
+    """What eq. (1) does as printed: cells of a small error get the gradient of those of a large one."""
+    target, presence = torch.zeros(1, 1, 2, 2), torch.ones(1, 1)
+    gradients = {}
+    for norm in ("cells", "squared"):
+        maps = torch.tensor([[[[1.0, 0.01], [0.0, -0.5]]]], requires_grad=True)
+        heatmap_loss(maps, target, presence, norm).backward()
+        gradients[norm] = maps.grad.flatten().tolist()
+    assert gradients["cells"] == [1.0, 1.0, 0.0, -1.0]
+    assert gradients["squared"] == pytest.approx([2.0, 0.02, 0.0, -1.0])
+
+
+def test_a_combination_cannot_see_joints_that_swap_places():
+    """Within a group, a sum or a maximum is the same: only the first term of eq. (2) tells."""
+    codec = HeatmapCodec(32)
+    joints = torch.tensor([[[6.0, 6.0], [22.0, 10.0], [14.0, 26.0]]])
+    presence = torch.full((1, 3), 2)
+    target = codec.encode(joints, presence)
+    swapped = codec.encode(joints[:, [1, 0, 2]], presence)
+    for combination in ("sum", "maximum"):
+        assert structure_loss(swapped, target, presence, GROUPS, combination) == 0
+    assert heatmap_loss(swapped, target, presence) > 1
+
+
+def test_unknown_norms_and_combinations():
+    maps, target, presence = case()
+    with pytest.raises(ValueError, match="norm is 'l3'; give squared, cells, map"):
+        heatmap_loss(maps, target, presence, "l3")
+    with pytest.raises(ValueError, match="combination is 'mean'; give sum or maximum"):
+        structure_loss(maps, target, presence, GROUPS, "mean")

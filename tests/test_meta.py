@@ -21,6 +21,7 @@ from posebook.papers.parsing_induced.network import VARIANTS
 from posebook.sample import Sample
 from posebook.skeleton import MPII
 from posebook.training.augment import Augmentation, augment
+from posebook.training.masking import KeypointMasking
 
 
 class OneDevice(TorchDispatchMode):
@@ -98,6 +99,18 @@ def test_augmentation(size, batch):
     here = augment(batch, changes, MPII, size)
     assert {name: value.shape for name, value in values(changed).items()} == {
         name: value.shape for name, value in values(here).items()
+    }
+    assert {value.device.type for value in values(changed).values()} == {"meta"}
+
+
+def test_masking(batch):
+    masking = KeypointMasking(1.0, 1.0)
+    numbers = masking.draw(len(batch), torch.Generator().manual_seed(0))
+    there = batch.to("meta")
+    with OneDevice():
+        changed = masking.apply(there, numbers, MPII)
+    assert {name: value.shape for name, value in values(changed).items()} == {
+        name: value.shape for name, value in values(batch).items()
     }
     assert {value.device.type for value in values(changed).values()} == {"meta"}
 

@@ -15,6 +15,7 @@ from posebook.sample import Sample
 from posebook.skeleton import MPII
 from posebook.training.augment import Augmentation
 from posebook.training.loop import train
+from posebook.training.masking import KeypointMasking
 from posebook.training.recipe import Recipe
 from posebook.training.runs import Run
 
@@ -116,24 +117,29 @@ def toy_run_elsewhere(output: str) -> None:
 
 
 def shared_runs(output: Path) -> None:
-    """Eight steps of a small hourglass, and of the toy in float64; by torchrun's processes together, or by one."""
+    """Eight steps of a small hourglass, and in float64 of the toy and of a network in three phases; by torchrun's
+    processes together, or by one.
+    """
     torch.set_num_threads(1)
     join_processes("cpu")
     torch.manual_seed(0)
     networks = {
         "hourglass": create("hourglass", joints=16, size=32, stacks=1, features=16, depth=1),
         "toy": Toy(dropout=0.0).double(),
+        "multi_scale": create("multi_scale", size=32, stacks=1, features=16, depth=1, scales=1).double(),
     }
+    networks["multi_scale"].register_forward_pre_hook(lambda network, inputs: inputs[0].double())
 
     def tell(run: Run) -> None:
         output.mkdir(parents=True, exist_ok=True)
         (output / f"told-by-{processes()[0]}").touch()
 
     for name, model in networks.items():
+        options = {"phases": (0.25, 0.5), "masking": KeypointMasking()} if name == "multi_scale" else {}
         recipe = Recipe(steps=8, batch_size=8, learning_rate=1e-4, bf16=False, log_every=1, validation_images=10)
         train(
             model, Squares(), recipe, augmentation=AUGMENTATION, validation=Squares("validation", seed=1),
-            output=output / name, progress=False, callback=tell,
+            output=output / name, progress=False, callback=tell, **options,
         )  # fmt: skip
     leave_processes()
 

@@ -8,10 +8,17 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Shaped, UInt8
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import Tensor
 
 from posebook.skeleton import IGNORE_LABEL
+
+# How the difference of two heat maps becomes a number: the sum of its squares; the sum over cells of each cell's norm,
+# its absolute value, as Ke et al. (ECCV 2018) print it in eq. (1); the norm of the whole map, as in their eq. (2).
+NORMS = ("squared", "cells", "map")
+
+# What the structure-aware loss makes of the heat maps of connected joints: one map.
+COMBINATIONS = ("sum", "maximum")
 
 
 def heatmap_mse(
@@ -25,8 +32,74 @@ def heatmap_mse(
     Args:
         presence: a joint counts where this is not 0; occluded joints are learnt like visible ones.
     """
-    error = (maps.float() - target).square().sum((-2, -1))  # (b, j)
-    return (error * (presence > 0)).mean()
+    return heatmap_loss(maps, target, presence)
+
+
+def heatmap_loss(
+    maps: Float[Tensor, "b j h w"],
+    target: Float[Tensor, "b j h w"],
+    presence: Shaped[Tensor, "b j"],
+    norm: str = "squared",
+) -> Float[Tensor, ""]:
+    """Difference of heat maps, averaged over the batch and the joints: Ke et al. (ECCV 2018), eq. (1).
+
+    Args:
+        presence: a joint counts where this is not 0; occluded joints are learnt like visible ones.
+        norm: one of `NORMS`.
+
+    Raises:
+        ValueError: a norm that is none of `NORMS`.
+    """
+    return (_size(maps.float() - target, norm) * (presence > 0)).mean()
+
+
+def structure_loss(
+    maps: Float[Tensor, "b j h w"],
+    target: Float[Tensor, "b j h w"],
+    presence: Shaped[Tensor, "b j"],
+    groups: Int[Tensor, "groups k"],
+    combination: str = "sum",
+    norm: str = "squared",
+) -> Float[Tensor, ""]:
+    """Difference of the combined heat maps of connected joints, summed over the groups, averaged over the batch.
+
+    The second term of eq. (2) of Ke et al. (ECCV 2018), without its weight alpha. It has no 1/N there, nor here.
+
+    Open: what the "combination" of maps is. Here it is their sum or their maximum in each cell.
+    Open: what becomes of joints that are not annotated. Here they are left out of the combination, on both sides.
+
+    Args:
+        presence: a joint is combined where this is not 0.
+        groups: the joints of each pair or triplet; a pair among triplets names one of its joints twice.
+        combination: "sum" or "maximum".
+        norm: one of `NORMS`.
+
+    Raises:
+        ValueError: an unknown combination or norm.
+    """
+    there = (presence > 0)[..., None, None]
+    if combination == "sum":
+        belongs = maps.new_zeros(len(groups), maps.shape[1], dtype=torch.float32).scatter_(1, groups, 1.0)
+        error = torch.where(there, maps.float() - target, 0.0)
+        combined = (belongs @ error.flatten(2)).unflatten(2, maps.shape[2:])  # (b, groups, h, w)
+    elif combination == "maximum":
+        # Below all others, so that a joint that is left out is never the highest.
+        highest = [torch.where(there, some, -torch.inf)[:, groups].amax(2) for some in (maps.float(), target)]
+        combined = torch.where(highest[1].isinf(), 0.0, highest[0] - highest[1])  # (b, groups, h, w)
+    else:
+        raise ValueError(f"combination is '{combination}'; give {' or '.join(COMBINATIONS)}")
+    return _size(combined, norm).sum(1).mean()
+
+
+def _size(error: Float[Tensor, "b n h w"], norm: str) -> Float[Tensor, "b n"]:
+    """The size of each map, by one of `NORMS`. At 0 all have a gradient, which is 0."""
+    if norm == "squared":
+        return error.square().sum((-2, -1))
+    if norm == "cells":
+        return error.abs().sum((-2, -1))
+    if norm == "map":
+        return torch.linalg.vector_norm(error, dim=(-2, -1))
+    raise ValueError(f"norm is '{norm}'; give {', '.join(NORMS)}")
 
 
 def elastic_net(

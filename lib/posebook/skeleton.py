@@ -62,6 +62,11 @@ class Skeleton:
         return [group for group in found if group]
 
     @cached_property
+    def structure(self) -> list[list[int]]:
+        """The pairs and triplets in `STRUCTURE` of which it has at least two joints."""
+        return [group for group in self.places(STRUCTURE) if len(group) > 1]
+
+    @cached_property
     def mirror(self) -> list[int]:
         """`mirror[j]` is the joint that takes j's place when the image is flipped left to right."""
         swap = {"l_": "r_", "r_": "l_"}
@@ -180,6 +185,18 @@ GROUPINGS = {
         _LEGS, _HIPS, _CHEST + _HEAD, (*_FOREARMS[0], "r_shoulder"), (*_FOREARMS[1], "l_shoulder"),
     ),
 }  # fmt: skip
+
+# Joints whose heat maps the structure-aware loss of `multi_scale` (Ke et al., ECCV 2018, Sec. 3.3) combines: pairs that
+# the body connects, and triplets at elbows and knees. `Skeleton.structure` has them as locations in an order. Open: the
+# paper's list ends with "e.g."; these are the ones it names, each once, with the pairs that a triplet contains. It
+# connects nothing to upper neck and pelvis. For LSP's and PASCAL's joints, the neck stands for the thorax.
+STRUCTURE = (
+    ("head_top", "forehead", "thorax", "neck"), ("r_hip", "l_hip"),
+    ("r_shoulder", "r_elbow"), ("r_elbow", "r_wrist"), ("r_hip", "r_knee"), ("r_knee", "r_ankle"),
+    ("l_shoulder", "l_elbow"), ("l_elbow", "l_wrist"), ("l_hip", "l_knee"), ("l_knee", "l_ankle"),
+    ("r_shoulder", "r_elbow", "r_wrist"), ("r_hip", "r_knee", "r_ankle"),
+    ("l_shoulder", "l_elbow", "l_wrist"), ("l_hip", "l_knee", "l_ankle"),
+)  # fmt: skip
 
 # The parsing labels of Look into Person (LIP).
 PARTS = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,11 @@ OVERLAP = (
 # A network's name, and the settings over its defaults.
 NETWORKS: dict[str, tuple[str, dict[str, Setting]]] = {
     "hourglass": ("hourglass", HOURGLASS),
+    "multi_scale": ("multi_scale", HOURGLASS | {"scales": 2}),
+    "multi_scale as printed": (
+        "multi_scale",
+        HOURGLASS | {"scales": 2, "norm": "cells", "combination": "maximum", "regression": False},
+    ),
     "part_groups": ("part_groups", HOURGLASS | {"width": 8}),
     "part_groups overlapping": ("part_groups", HOURGLASS | {"width": 8, "groups": OVERLAP, "propagate": "specific"}),
     "part_groups tasks": ("part_groups", HOURGLASS | {"variant": "baseline", "leave_out": "r_ankle l_ankle"}),
@@ -74,6 +80,14 @@ def _labels() -> Tensor:
 # Each loss, and arguments of it: what is learnt comes first.
 LOSSES: dict[str, tuple[Callable[..., Tensor], Callable[[], tuple[Tensor, ...]]]] = {
     "heatmap_mse": (losses.heatmap_mse, lambda: (_random(4, 5, 16, 16), 1 - _random(4, 5, 16, 16), _presence())),
+    "heatmap_loss": (
+        partial(losses.heatmap_loss, norm="map"),
+        lambda: (_random(4, 5, 16, 16), 1 - _random(4, 5, 16, 16), _presence()),
+    ),
+    "structure_loss": (
+        partial(losses.structure_loss, combination="maximum", norm="cells"),
+        lambda: (_random(4, 5, 16, 16), 1 - _random(4, 5, 16, 16), _presence(), torch.tensor([[0, 1, 1], [2, 3, 4]])),
+    ),
     "elastic_net": (losses.elastic_net, lambda: (_random(4, 5, 2), 1 - _random(4, 5, 2), _presence())),
     "presence_cross_entropy": (losses.presence_cross_entropy, lambda: (8 * _random(4, 5) - 4, _presence())),
     "parsing_cross_entropy": (losses.parsing_cross_entropy, lambda: (9 * _random(4, 7, 8, 8), _labels())),

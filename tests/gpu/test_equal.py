@@ -35,6 +35,7 @@ from posebook.sample import Sample
 from posebook.skeleton import MPII
 from posebook.training.augment import Augmentation, augment
 from posebook.training.loop import train
+from posebook.training.masking import KeypointMasking
 from posebook.training.recipe import Recipe
 
 pytestmark = pytest.mark.gpu
@@ -190,6 +191,15 @@ def test_augmentation(size, batch, device):
     # The nearest label of a position halfway between two is either.
     for name in ("parsing", "instances"):
         same(getattr(there, name), getattr(here, name), 0.995)
+
+
+def test_masking(batch, device):
+    masking = KeypointMasking(1.0, 1.0)
+    numbers = masking.draw(len(batch), torch.Generator().manual_seed(0))
+    here = masking.apply(batch, numbers, MPII)
+    there = masking.apply(batch.to(device), numbers, MPII)
+    for name in ("images", "presence", "people_presence"):
+        torch.testing.assert_close(getattr(there, name).cpu(), getattr(here, name), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("options", [{"people": 1}, {"people": 3}, {"people": 1, "occluded": 0.3}], ids=str)

@@ -29,9 +29,14 @@ class HourglassBlock(nn.Module):
         self.after = residuals(features, units)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        return self.scales(x)[-1]
+
+    def scales(self, x: Float[Tensor, "b c h w"]) -> list[Float[Tensor, "b c hs ws"]]:
+        """The features on the way up, `depth` of them: each twice as wide as the one before, the last as wide as x."""
         y = self.before(F.max_pool2d(x, 2))  # (b, c, h / 2, w / 2)
-        y = self.after(self.inner(y))  # (b, c, h / 2, w / 2)
-        return self.branch(x) + F.interpolate(y, scale_factor=2.0, mode="nearest")  # (b, c, h, w)
+        below = self.inner.scales(y) if isinstance(self.inner, HourglassBlock) else []
+        y = self.after(below[-1] if below else self.inner(y))  # (b, c, h / 2, w / 2)
+        return [*below, self.branch(x) + F.interpolate(y, scale_factor=2.0, mode="nearest")]
 
 
 def residuals(features: int, units: int) -> nn.Sequential:

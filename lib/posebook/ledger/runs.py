@@ -190,6 +190,8 @@ def train_work(
         optimizer=plan.optimizer,
         schedule=plan.schedule,
         augmentation=None if dataset.length is None else plan.augmentation,
+        masking=plan.masking,
+        phases=plan.phases,
         output=folder,
         callback=callback,
         progress=progress,

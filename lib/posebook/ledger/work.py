@@ -98,8 +98,10 @@ class Work:
             # Figures are drawn anew for every step.
             "augmentation": None if self.dataset == "figures" else vars(plan.augmentation),
             "small": plan.small and asdict(plan.small),
-            # A key of its own, so that runs without a learner keep their names.
+            # Keys of their own, so that runs without them keep their names.
             **({"learner": self.learner.key} if self.learner else {}),
+            **({"phases": plan.phases} if plan.phases else {}),
+            **({"masking": asdict(plan.masking)} if plan.masking else {}),
         }
 
     @property

@@ -22,6 +22,7 @@ from posebook.training.profile import Profile
 # Each network's paper, and its class there. Opened by name, so that a paper is imported when it is asked for.
 _NETWORKS = {
     "hourglass": ("hourglass", "Hourglass"),
+    "multi_scale": ("multi_scale", "MultiScale"),
     "parsing_induced": ("parsing_induced", "ParsingInduced"),
     "part_groups": ("part_groups", "PartGroups"),
     "soft_argmax": ("soft_argmax", "SoftArgmax"),

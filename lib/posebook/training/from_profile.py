@@ -110,6 +110,8 @@ def train_by_profile(
         optimizer=profile.optimizer,
         schedule=profile.schedule,
         augmentation=augmentation,
+        masking=profile.masking,
+        phases=profile.phases,
         validation=sets["validation"],
         small=training(size=round(margin * small.size)) if small else None,
         small_part=small.part if small else 0.0,

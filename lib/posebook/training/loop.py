@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from posebook.evaluation.inference import evaluate
 from posebook.layers.batch_norm import share_batch_norm
 from posebook.sample import Dataset, Sample
 from posebook.training.augment import Augmentation, augment
+from posebook.training.masking import KeypointMasking
 from posebook.training.recipe import Recipe
 from posebook.training.runs import Report, Run, RunFolder
 from posebook.training.schedules import Schedule, fingerprint, one_cycle
@@ -95,6 +97,8 @@ def train(
     schedule: Schedule | None = None,
     scheduler: Callable[[Optimizer], object] | None = None,
     augmentation: Augmentation | None = None,
+    masking: KeypointMasking | None = None,
+    phases: tuple[float, ...] = (),
     validation: Dataset | None = None,
     small: Dataset | None = None,
     small_part: int | float = 0.5,
@@ -114,6 +118,9 @@ def train(
         scheduler: makes a torch scheduler, which replaces the schedule. It steps once a step; ReduceLROnPlateau steps
             at each validation with the score, so give it mode="max".
         augmentation: None changes nothing. Images of another size than the network's are resampled with it.
+        masking: patches that make images harder, in the last phase; None: none.
+        phases: the parts of the run after which its second phase begins, its third and so on: (0.5, 0.75). The network
+            is told of each, 0, 1, ..., by `model.enter(phase)`, which decides what is trained.
         validation: scored with PCKh@0.5, or with PCK@0.2 for sets that PCKh is not defined for.
         small: the same people in smaller images, which a network of convolutions takes as well; a first part of the
             run goes through these instead, for there are more of them a minute.
@@ -129,9 +136,9 @@ def train(
 
     Raises:
         ValueError: the loss or its gradient stopped being a number; nobody has a joint to learn; the folder holds a
-            run of other settings; the batch cannot be shared equally by the processes; validation images are not of
-            the network's size, or were opened wide; small images are of other people, or their part is not between 0
-            and 1.
+            run of other settings; phases do not follow each other, or the network has none; the batch cannot be shared
+            equally by the processes; validation images are not of the network's size, or were opened wide; small
+            images are of other people, or their part is not between 0 and 1.
         OSError: the folder cannot be written to, or its disk has no room for the run.
     """
     schedule = schedule or one_cycle()
@@ -139,6 +146,7 @@ def train(
     size = model.settings["size"]
     _check(dataset, validation, size, recipe.batch_size, world)
     _check_small(dataset, small, small_part)
+    _check_phases(model, phases)
     share = slice(rank * recipe.batch_size // world, (rank + 1) * recipe.batch_size // world)
     device = torch.device(dataset.device)
     if device.type == "cpu":
@@ -148,7 +156,10 @@ def train(
     network = model
     if world > 1:
         share_batch_norm(model)
-        network = DistributedDataParallel(model)
+        # What a phase does not train has no gradient to be shared.
+        network = DistributedDataParallel(model, find_unused_parameters=bool(phases))
+    if phases:  # The last one trains all that any of them does.
+        model.enter(len(phases))
     parameters = [p for p in model.parameters() if p.requires_grad]
     stepper = optimizer(parameters, lr=recipe.learning_rate)
     rates = [group["lr"] for group in stepper.param_groups]
@@ -164,6 +175,11 @@ def train(
     configuration = _configuration(
         model, dataset, validation, recipe, stepper, schedule, parts.get("scheduler"), augmentation
     )
+    # Keys of their own, so that runs without them are what they were.
+    if phases:
+        configuration["phases"] = list(phases)
+    if masking is not None:
+        configuration["masking"] = asdict(masking)
     if small is not None:
         configuration["small"] = _described(small) | {"part": small_part}
     # Weights that are not trained come from elsewhere: no setting and no seed tells which they are.
@@ -181,18 +197,25 @@ def train(
     learnt = torch.zeros((), device=device)  # joints seen so far
     changes = augmentation or Augmentation()
     supply = _Supply(recipe, share)
+    phase = None
 
     with report, _own_random_numbers(device):
         while fraction < 1:
             if scheduler is None:
                 for group, rate in zip(stepper.param_groups, rates, strict=True):
                     group["lr"] = rate * schedule(fraction)
+            if phases and phase != (phase := sum(fraction >= start for start in phases)):
+                for some in {model, averaged}:
+                    some.enter(phase)
 
             now = small if small is not None and fraction < small_part else dataset
             batch = supply(now, run.step)
             drawn = changes.draw(recipe.batch_size, _generator(recipe.seed, run.step, 2))
             window = now.size / now.widen
             batch = augment(batch, drawn[share], dataset.skeleton, size if now is dataset else round(window), window)
+            if masking is not None and phase in (None, len(phases)):
+                numbers = masking.draw(recipe.batch_size, _generator(recipe.seed, run.step, 4))
+                batch = masking.apply(batch, numbers[share], dataset.skeleton)
 
             torch.manual_seed(_key(recipe.seed, run.step, rank, 3))  # dropout, and whatever else a network draws
             with autocast(device, recipe.bf16):
@@ -313,6 +336,13 @@ def _check(dataset: Dataset, validation: Dataset | None, size: int, batch_size: 
         raise ValueError(f"validation images are {validation.widen:g} windows wide; open that set with widen=1.0")
     if dataset.length is not None and dataset.length < 1:
         raise ValueError(f"{dataset.name}/{dataset.split} is empty: there is nobody to train on")
+
+
+def _check_phases(model: nn.Module, phases: tuple[float, ...]) -> None:
+    if phases and not hasattr(model, "enter"):
+        raise ValueError(f"{model.name} is not trained in phases: leave them out")
+    if not all(before < after for before, after in pairwise((0, *phases, 1))):
+        raise ValueError(f"phases begin at {phases}; give parts of the run between 0 and 1, each above the one before")
 
 
 def _check_small(dataset: Dataset, small: Dataset | None, part: int | float) -> None:

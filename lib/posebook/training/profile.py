@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 
 from posebook.network import Setting, check_settings
 from posebook.training.augment import Augmentation
+from posebook.training.masking import KeypointMasking
 from posebook.training.recipe import Recipe
 from posebook.training.schedules import Schedule
 
@@ -51,6 +52,8 @@ class Profile:
         recipe: the numbers of the run.
         optimizer, schedule: as `training.loop.train` takes them.
         augmentation: of real sets; figures are drawn anew for every step and need none.
+        masking: patches of the last phase, on all sets; None: none.
+        phases: as `training.loop.train` takes them.
         small: the first part of the run on smaller images; None: there is none.
         figures: options of `figures.dataset.Figures`, by name.
         test_images: how many people are tested on; None: all.
@@ -67,6 +70,8 @@ class Profile:
     optimizer: Callable[..., Optimizer]
     schedule: Schedule
     augmentation: Augmentation
+    masking: KeypointMasking | None = None
+    phases: tuple[float, ...] = ()
     small: SmallImages | None = None
     figures: dict[str, str | int | float] = field(default_factory=dict)
     test_images: int | None = None

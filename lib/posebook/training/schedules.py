@@ -38,6 +38,18 @@ def polynomial(power: int | float = 0.9) -> Schedule:
     return lambda fraction: max(0.0, 1 - fraction) ** power
 
 
+def restarted(schedule: Schedule, phases: tuple[float, ...]) -> Schedule:
+    """The schedule from its start in every phase of a run; phases as in `training.loop.train`."""
+    edges = (0.0, *phases, 1.0)
+
+    def factor(fraction: int | float) -> int | float:
+        phase = sum(fraction >= start for start in phases)
+        start, end = edges[phase], edges[phase + 1]
+        return schedule((fraction - start) / (end - start))
+
+    return factor
+
+
 def fingerprint(schedule: Schedule) -> str:
     """What a schedule gives along the way, which tells it from others: it is a function."""
     return " ".join(f"{schedule(k / 20):.4g}" for k in range(21))

@@ -49,11 +49,11 @@ class Hourglass(HeatmapNetwork):
         settings = chosen(locals())
         super().__init__()
         self.settings = settings
-        check_counts("hourglass", joints=joints, size=size, stacks=stacks, features=features, units=units, depth=depth)
+        check_counts(self.name, joints=joints, size=size, stacks=stacks, features=features, units=units, depth=depth)
         if features % 4:
-            raise ValueError(f"hourglass: features is {features}; give a multiple of 4, which the stem is divided by")
-        check_poolings("hourglass", size, STRIDE, depth)
-        check_sigma("hourglass", sigma)
+            raise ValueError(f"{self.name}: features is {features}; give a multiple of 4, which the stem is divided by")
+        check_poolings(self.name, size, STRIDE, depth)
+        check_sigma(self.name, sigma)
         self.codec = HeatmapCodec(size, STRIDE, sigma)
         self.stem = Stem(features)
         self.hourglasses = nn.ModuleList(HourglassBlock(features, depth, units) for _ in range(stacks))
