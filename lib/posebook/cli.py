@@ -275,7 +275,7 @@ def prior_check(path: str | None, samples: int, seed: int) -> None:
 @main.command()
 @click.argument("model")
 @click.option(
-    "--dataset", default="figures", show_default=True, help="figures, lsp, lspet, mpii, lip, pascal or packed."
+    "--dataset", default="figures", show_default=True, help="figures, lsp, lspet, mpii, flic, lip, pascal or packed."
 )
 @click.option("--data-root", help="Folder of a real set; for packed, the file.")
 @click.option("--profile", default="quick", show_default=True, help="quick, study (minutes) or paper (GPU, real sets).")

@@ -307,7 +307,7 @@ def test_commands(server, tmp_path):
     assert f"posebook data check lsp {tmp_path}" in fetched.output
     for command, said in (
         (["check", "lsp", str(tmp_path)], "not a MATLAB file"),
-        (["check", "flic", str(tmp_path)], "no reader"),
+        (["check", "flic", str(tmp_path)], "it needs train.h5 and valid.h5"),
         (["check", "lip", str(tmp_path)], "holds no lip_val_set.csv"),
         (["check", "ccp", str(tmp_path)], "holds no .mat files"),
         (["check", "pascal", str(tmp_path)], "holds no train_id.txt"),

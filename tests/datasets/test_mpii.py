@@ -15,7 +15,6 @@ from scipy.io import savemat
 
 from posebook.datasets import mpii, photographs
 from posebook.datasets.mpii import MPII, read_annotations, read_split
-from posebook.skeleton import FLIC
 from posebook.skeleton import MPII as SKELETON
 from small_sets.mpii import people, write_h5, write_mat
 
@@ -235,10 +234,3 @@ def test_the_files_as_they_are(real_data):
         fine, sentence = photographs.check("mpii", mpii.read_people(root), progress=False)
     assert not fine
     assert "put the set's images into" in sentence
-
-
-def test_flic_files_are_read_too(real_data):
-    found = read_annotations(real_data("flic") / "valid.h5")
-    assert found.skeleton is FLIC
-    assert (len(found), found.joints.shape[1]) == (1016, 11)
-    assert found.head_size.isnan().all()

@@ -21,6 +21,7 @@ _CLASSES = {
     "lsp": ("datasets.lsp", "LSP"),
     "lspet": ("datasets.lsp", "LSPET"),
     "mpii": ("datasets.mpii", "MPII"),
+    "flic": ("datasets.flic", "FLIC"),
     "lip": ("datasets.lip", "LIP"),
     "ccp": ("datasets.ccp", "CCP"),
     "pascal": ("datasets.pascal", "PASCAL"),

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor
 
 from posebook.datasets.arrays import matlab_names, read_hdf5, read_matlab
-from posebook.datasets.photographs import FROM_ONE, People, Photographs, assign, box_around
+from posebook.datasets.photographs import FROM_ONE, People, Photographs, assign, box_around, join_people
 from posebook.datasets.tables import read_table
 from posebook.sample import HEAD_OF_DIAGONAL, HEAD_OF_JOINTS, check_split
 from posebook.sample import head_size as head_length
@@ -113,8 +113,7 @@ def read_people(root: str | Path) -> People:
             continue
     if not splits:
         raise FileNotFoundError(f"{root} holds no annotations of MPII: it needs {MAT}, or .h5 or .csv files of it")
-    tensors = {k: torch.cat([vars(s)[k] for s in splits]) for k, v in vars(splits[0]).items() if isinstance(v, Tensor)}
-    return People(paths=[path for s in splits for path in s.paths], **tensors)
+    return join_people(splits)
 
 
 def _as_people(annotations: Annotations, folder: Path) -> People:

@@ -64,6 +64,12 @@ class People:
         return replace(self, paths=[self.paths[i] for i in places.tolist()], **tensors)
 
 
+def join_people(some: Sequence[People]) -> People:
+    """The people of several files, one after the other."""
+    tensors = {k: torch.cat([vars(s)[k] for s in some]) for k, v in vars(some[0]).items() if isinstance(v, Tensor)}
+    return People(paths=[path for s in some for path in s.paths], **tensors)
+
+
 def box_around(
     joints: Float[Tensor, "n j 2"], presence: UInt8[Tensor, "n j"], context: float
 ) -> tuple[Float[Tensor, "n 2"], Float[Tensor, " n"]]:

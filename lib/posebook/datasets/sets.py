@@ -107,9 +107,9 @@ def check(name: str, root: str | Path, progress: bool = True) -> tuple[bool, str
     """Whether a set is whole, and a sentence that says what there is, what is missing or broken, and what to do.
 
     Raises:
-        ValueError, FileNotFoundError: an unknown set, one that posebook does not read, or labels that cannot be read.
+        ValueError, FileNotFoundError: an unknown set, or labels that cannot be read.
     """
-    from posebook.datasets import ccp, lip, lsp, mpii, packed, pascal, photographs
+    from posebook.datasets import ccp, flic, lip, lsp, mpii, packed, pascal, photographs
 
     if name == "packed":
         return True, packed.check(root)
@@ -121,10 +121,8 @@ def check(name: str, root: str | Path, progress: bool = True) -> tuple[bool, str
     else:
         if name in ("lsp", "lspet"):
             people = lsp.read_people(root, name)
-        elif name == "mpii":
-            people = mpii.read_people(root)
         else:
-            raise ValueError(f"posebook has no reader for {name} yet: see data/README.md on what its files are")
+            people = {"mpii": mpii, "flic": flic}[name].read_people(root)
         fine, sentence = photographs.check(name, people, progress)
     return fine, f"{sentence} {_splits(name, root)}".rstrip()
 
