@@ -9,7 +9,7 @@ import torch
 
 from posebook.datasets import lip, open_dataset, sets
 from posebook.datasets.lip import LIP, read_annotations
-from posebook.sample import Dataset
+from posebook.sample import Dataset, Perturbation
 from posebook.skeleton import MPII, PART_INDEX, PARTS
 from posebook.training.augment import Augmentation, augment
 from small_sets.lip import SIZES, write_part
@@ -64,6 +64,28 @@ def test_a_mirror_swaps_left_and_right_parts(tmp_path):
     assert all((sample.parsing == side).any() for side in sides)
     elbow, other_elbow = MPII.index("l_elbow"), MPII.index("r_elbow")
     assert torch.equal(mirrored.presence[:, elbow], sample.presence[:, other_elbow])
+
+
+def test_a_perturbed_box_is_another_window_of_the_photograph(tmp_path):
+    """Images and part labels alike, and what was read through one box is not taken for what another shows."""
+    write_part(tmp_path, "val", 8)
+    own, moved = (LIP(tmp_path, "test", 64) for _ in range(2))
+    numbers, by = torch.arange(8), Perturbation((0.1, -0.2), 0.7)
+    before = own.batch(numbers)
+    after = own.perturbed(by).batch(numbers)
+    moved.batch(numbers)  # which looks the windows up
+    moved._forget()
+    moved.people.centre += moved.people.window[:, None] * torch.tensor([0.1, -0.2])
+    moved.people.window *= 0.7
+    expected = moved.batch(numbers)
+    for name in ("images", "parsing", "presence", "head_size"):
+        torch.testing.assert_close(getattr(after, name), getattr(expected, name), equal_nan=True)
+    present = after.presence > 0
+    assert present.any()
+    torch.testing.assert_close(after.joints[present], by.apply(before.joints, 64)[present], atol=1e-3, rtol=0)
+    assert not torch.equal(after.images, before.images)
+    assert torch.equal(own.batch(numbers).images, before.images)
+    assert torch.equal(own.batch(numbers).parsing, before.parsing)
 
 
 def test_joints_outside_their_image_are_absent(tmp_path):

@@ -62,7 +62,6 @@ class LabelledPhotographs(Photographs):
     def _look_for_files(self) -> None:
         super()._look_for_files()
         self._extents: dict[Path, tuple[int, int]] = {}
-        self._kept_labels: dict[int, np.ndarray] = {}
         self._warned_of_labels = False
         if self.people.labels is None:
             return
@@ -79,11 +78,15 @@ class LabelledPhotographs(Photographs):
         self.broken.update({path: "missing" for path in missing})
         self._warn_of_labels(f"{len(missing):,} label maps are missing, the first is {missing[0]}")
 
+    def _forget(self) -> None:
+        super()._forget()
+        self._kept_labels: dict[int, np.ndarray] = {}
+
     def batch(self, indices: Int[Tensor, " b"]) -> Sample:
         """The people with these numbers, cropped; IndexError where there is no such person."""
         self._measure(indices)
         sample = super().batch(indices)
-        people = self.people[indices.cpu()]
+        people = self._seen(indices.cpu())
         if people.labels is None:
             return sample
         window, _ = self._placed(people)

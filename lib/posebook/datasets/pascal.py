@@ -132,7 +132,7 @@ class PASCAL(LabelledPhotographs):
         """The people (or photographs) with these numbers, cropped; IndexError where there is no such."""
         sample = super().batch(indices)
         places = indices.cpu()
-        people, members, there = self.people[places], self._members[places], self._there[places]  # (b, p)
+        people, members, there = self._seen(places), self._members[places], self._there[places]  # (b, p)
         window, _ = self._placed(people)
         joints = transform_points(self._joints[members], similarity(people.centre, window, self.size))  # (b, p, j, 2)
         # A photograph that can be measured may still be broken.

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from posebook.coordinates import inside, similarity, transform_points
 from posebook.datasets.images import open_upright
-from posebook.sample import Sample, check_split, torso_size
+from posebook.sample import Perturbation, Sample, check_split, torso_size
 from posebook.skeleton import Skeleton
 
 # The smallest window around a person, in pixels: a single annotated joint has a box without extent.
@@ -118,7 +119,8 @@ class Photographs(ABC):
         self.root, self.split, self.size, self.widen = Path(root), split, size, widen
         self.device, self._room = torch.device(device), kept_bytes
         self.broken: dict[Path, str] = {}
-        self._kept: dict[int, tuple[np.ndarray, tuple[int, int]]] = {}
+        self._by: Perturbation | None = None
+        self._forget()
         self._warned = False
         self.people = self.read_people()
         if not len(self.people):
@@ -154,7 +156,7 @@ class Photographs(ABC):
     def batch(self, indices: Int[Tensor, " b"]) -> Sample:
         """The people with these numbers, cropped; IndexError where there is no such person."""
         indices = indices.cpu()
-        people = self.people[indices]
+        people = self._seen(indices)
         window, joints = self._placed(people)
         boxes = torch.cat([people.centre - window[:, None] / 2, window[:, None]], -1).tolist()
         crops, extents = zip(*self._pool.map(self._read, indices.tolist(), people.paths, boxes), strict=True)
@@ -181,8 +183,27 @@ class Photographs(ABC):
     @property
     def outside(self) -> int:
         """Annotated joints that lie outside their crops."""
-        _, joints = self._placed(self.people)
+        _, joints = self._placed(self._seen(torch.arange(len(self.people))))
         return int(((self.people.presence > 0) & ~inside(joints, self.size)).sum())
+
+    def perturbed(self, by: Perturbation) -> Photographs:
+        """The same people through another box: other windows of their photographs."""
+        other = copy(self)
+        other._by = by
+        other._forget()
+        return other
+
+    def _forget(self) -> None:
+        """Keep no crop that was read so far."""
+        self._kept: dict[int, tuple[np.ndarray, tuple[int, int]]] = {}
+
+    def _seen(self, indices: Int[Tensor, " b"]) -> People:
+        """The people with these numbers, and the windows that they are seen through."""
+        people = self.people[indices]
+        if self._by is None:
+            return people
+        shift = people.window[:, None] * torch.tensor(self._by.shift)
+        return replace(people, centre=people.centre + shift, window=people.window * self._by.scale)
 
     def _placed(self, people: People) -> tuple[Float[Tensor, " b"], Float[Tensor, "b j 2"]]:
         """Side of each crop in the photograph's pixels, and the joints in the crop's."""

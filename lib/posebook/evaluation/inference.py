@@ -158,7 +158,7 @@ def evaluate(
     """
     from tqdm.auto import tqdm
 
-    numbers = _spread(dataset, count)
+    numbers = _held_out(dataset, count)
     people = len(numbers)
     rank, world = processes()
     joints = len(dataset.skeleton)
@@ -179,12 +179,21 @@ def evaluate(
     return found.reshape(-1, joints, 2), confidence, truth
 
 
-def _spread(dataset: Dataset, count: int | None) -> Int[Tensor, " n"]:
-    """The numbers of so many people of a set, spread evenly; errors as `evaluate` says."""
+def _held_out(dataset: Dataset, count: int | None) -> Int[Tensor, " n"]:
+    """The numbers of so many people that a network is tested on; errors as `evaluate` says."""
     if dataset.widen != 1:
         raise ValueError(
             f"{dataset.name}/{dataset.split} shows people smaller than networks learn them; open it with widen=1.0"
         )
+    return spread(dataset, count)
+
+
+def spread(dataset: Dataset, count: int | None) -> Int[Tensor, " n"]:
+    """The numbers of so many people spread evenly over a set, or of all; the first ones of an endless set.
+
+    Raises:
+        ValueError: an endless set without a count.
+    """
     if dataset.length is None and count is None:
         raise ValueError(f"{dataset.name}/{dataset.split} has no end: say how many to evaluate")
     people = dataset.length if count is None else count if dataset.length is None else min(count, dataset.length)
@@ -209,7 +218,7 @@ def parse(
     rank, world = processes()
     matrix = torch.zeros(parts, parts, dtype=torch.float64, device=torch.device(dataset.device))
     with evaluating(model):
-        for numbers in _spread(dataset, count).split(batch_size)[rank::world]:
+        for numbers in _held_out(dataset, count).split(batch_size)[rank::world]:
             sample = dataset.batch(numbers)
             if sample.parsing is None:
                 raise ValueError(f"{dataset.name}/{dataset.split} has no part labels: take a set that has, or figures")
@@ -239,7 +248,7 @@ def evaluate_people(
 
     with evaluating(model):
         found = None
-        for numbers in _spread(dataset, count).split(batch_size):
+        for numbers in _held_out(dataset, count).split(batch_size):
             sample = dataset.batch(numbers)
             people = model.find(_look(model, sample.images, 1.0, False, bf16))
             # People are put together on the CPU.
@@ -296,11 +305,7 @@ def occlusion_curve(
 
 def mean_pose(dataset: Dataset, count: int = 1000, batch_size: int = 100) -> Float[Tensor, "j 2"]:
     """Each joint's mean place over this many people spread evenly over a set (the first ones of an endless set)."""
-    people = count if dataset.length is None else min(count, dataset.length)
-    numbers = torch.arange(people)
-    if dataset.length is not None:
-        numbers = numbers * dataset.length // people
-    batches = [dataset.batch(some) for some in numbers.split(batch_size)]
+    batches = [dataset.batch(some) for some in spread(dataset, count).split(batch_size)]
     joints = torch.cat([batch.joints for batch in batches])
     there = torch.cat([batch.presence for batch in batches])[..., None] > 0
     return torch.where(there, joints, torch.nan).nanmean(0)

@@ -6,6 +6,7 @@ them from `scenery`. Sample i of a split is a function of (split, i, seed) alone
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,7 +19,7 @@ from posebook.figures.palette import Draws
 from posebook.figures.people import Build, dress, measure, own_shapes
 from posebook.figures.prior import PosePrior
 from posebook.figures.raster import Canvas, Shapes, rasterise
-from posebook.sample import HEAD_OF_JOINTS, Sample, check_split, torso_size
+from posebook.sample import HEAD_OF_JOINTS, Perturbation, Sample, check_split, torso_size
 from posebook.skeleton import MPII, TAGS
 
 DIFFICULTIES = ("life", "objects", "plain")
@@ -89,6 +90,13 @@ class Figures:
         self.length = LENGTHS[split]
         self._prior = PosePrior.load().to(self.device)
         self._own = own_shapes().to(self.device)
+        self._by: Perturbation | None = None
+
+    def perturbed(self, by: Perturbation) -> Figures:
+        """The same people and scenes through another box; beyond the image there is ground alone."""
+        other = copy(self)
+        other._by = by
+        return other
 
     def batch(self, indices: Int[Tensor, " b"]) -> Sample:
         """The samples with these numbers, drawn; IndexError for a number outside the split."""
@@ -122,7 +130,11 @@ class Figures:
             hidden = occlusion.hidden_by_itself(body, joints.floor() + 0.5, self._own)
             hiding = occlusion.objects(keys, joints, inside(joints, self.size), hidden, self.occluded, self.size)
             objects = Shapes.join([objects, hiding])
-        images, canvas = self._paint(keys, Shapes.join([objects, bodies]))
+        shapes = Shapes.join([objects, bodies])
+        if self._by is not None:
+            shapes = shapes.perturbed(self._by, self.size)
+            layout = replace(layout, poses=self._by.apply(layout.poses, self.size))
+        images, canvas = self._paint(keys, shapes)
         # From here on shapes are numbered from the first body on, objects and background below 0.
         canvas.shape -= objects.depth.shape[1]
         return self._label(indices, layout, build, canvas, images)
@@ -156,7 +168,7 @@ class Figures:
         for part in torch.arange(len(keys), device=self.device).split(at_once):
             light = scenery.light(keys[part])
             canvases.append(rasterise(shapes.map(lambda value, part=part: value[part]), self.size, light))
-            images.append(scenery.photograph(keys[part], canvases[-1], self.size, self.difficulty))
+            images.append(scenery.photograph(keys[part], canvases[-1], self.size, self.difficulty, self._by))
         return torch.cat(images), Canvas.join(canvases)
 
     def _label(self, indices: Tensor, layout: Layout, build: Build, canvas: Canvas, images: Tensor) -> Sample:

@@ -7,11 +7,13 @@ a pixel; only the winner is then coloured. The work grows with the area that sha
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from posebook.sample import Perturbation
 
 TILE = 8
 
@@ -63,6 +65,12 @@ class Shapes:
     def map(self, function) -> Shapes:
         """The same with a function applied to each tensor."""
         return Shapes(**{f.name: function(getattr(self, f.name)) for f in fields(self)})
+
+    def perturbed(self, by: Perturbation, size: int) -> Shapes:
+        """The same in a perturbed box of an image of so many pixels a side."""
+        points = {name: by.apply(getattr(self, name), size) for name in ("start", "end", "axis_start", "axis_end")}
+        radii = ("start_radius", "end_radius", "axis_radius")
+        return replace(self, **points, **{name: getattr(self, name) / by.scale for name in radii})
 
     @staticmethod
     def join(parts: list[Shapes]) -> Shapes:

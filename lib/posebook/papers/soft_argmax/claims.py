@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from posebook.compute.precision import autocast, channels_last
 from posebook.coordinates import HeatmapCodec, pixel_centres
 from posebook.evaluation.benchmarks import BENCHMARKS, Benchmark
+from posebook.evaluation.inference import spread
 from posebook.evaluation.metrics import Truth, auc, thresholds
 from posebook.layers.soft_argmax import soft_argmax, spatial_softmax
 from posebook.ledger.claim import Length, PaperClaims, Variant, comparison, complete, details_of
@@ -82,13 +83,9 @@ def readings(
         count: this many people spread evenly over the set; None takes all.
         train: the set that the network was trained on.
     """
-    people = dataset.length if count is None else min(count, dataset.length)
     benchmark = BENCHMARKS[dataset.skeleton.name]
     with evaluating(model):
-        rows = [
-            _read(model, dataset.batch(numbers), benchmark)
-            for numbers in (torch.arange(people) * dataset.length // people).split(batch_size)
-        ]
+        rows = [_read(model, dataset.batch(numbers), benchmark) for numbers in spread(dataset, count).split(batch_size)]
     answers, masses, labels = zip(*rows, strict=True)
     answers = {name: torch.cat([row[name] for row in answers]) for name in answers[0]}
     truth = Truth(*(torch.cat(column) for column in zip(*labels, strict=True)))
