@@ -55,15 +55,17 @@ def use_bf16(device: torch.device | str, bf16: bool | None = None) -> bool:
     return switch == "1" and has_bf16(device)
 
 
-def autocast(device: torch.device | str, bf16: bool | None = None) -> torch.autocast:
-    """A context in which networks run in bfloat16, or as they are where `use_bf16` says no.
+def autocast(device: torch.device | str, bf16: bool | None = None) -> AbstractContextManager:
+    """A context in which networks run in bfloat16, or as they are where `use_bf16` says no, as on the meta device.
 
     Example:
         >>> with autocast("cpu", bf16=True):
         ...     (torch.ones(1, 2) @ torch.ones(2, 1)).dtype
         torch.bfloat16
     """
-    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=use_bf16(device, bf16))
+    if not use_bf16(device, bf16):
+        return in_float32(device)
+    return torch.autocast(torch.device(device).type, torch.bfloat16)
 
 
 def is_autocast(device: torch.device | str) -> bool:
