@@ -276,7 +276,7 @@ def _lay_out_group(keys: Tensor, normalised: Float[Tensor, "b p 16 2"], size: in
 
 def _ranks(values: Float[Tensor, "b p"]) -> Float[Tensor, "b p"]:
     """Each value's place among its row's, the smallest 0."""
-    return values.argsort(dim=1, stable=True).argsort(1).to(values.dtype)
+    return values.argsort(1).argsort(1).to(values.dtype)
 
 
 def _turn(poses: Float[Tensor, "b p 16 2"], angle: Float[Tensor, " b"]) -> Float[Tensor, "b p 16 2"]:

@@ -109,8 +109,7 @@ def rasterise(shapes: Shapes, size: int, light: Float[Tensor, "b 2"]) -> Canvas:
     if size % TILE:
         raise ValueError(f"figures are drawn in tiles of {TILE} pixels: size must be a multiple of {TILE}, not {size}")
     across = size // TILE
-    # Of equal depths the last one wins, on every device.
-    order = shapes.depth.argsort(dim=1, stable=True)
+    order = shapes.depth.argsort(1)
     winner = _winners(shapes, order, across)
     batch = len(order)
     order = torch.cat([order.new_full((batch, 1), -1), order], 1)
