@@ -27,7 +27,7 @@ from posebook.compute.processes import pick_device
 from posebook.paths import RESULTS
 
 HERE = Path(__file__).parent
-NOT_BENCHMARKS = ("gpu", "run", "timing")
+NOT_BENCHMARKS = ("gpu", "run", "spread", "timing")
 
 
 def names() -> list[str]:

@@ -1,0 +1,102 @@
+"""What the parts of the multi-scale structure-aware network cost beside what they are added to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from timing import medians
+from torch import Tensor
+
+from posebook.compute.precision import autocast, channels_last
+from posebook.compute.processes import pick_device
+from posebook.evaluation.inference import predict
+from posebook.figures.dataset import Figures
+from posebook.losses import heatmap_mse, structure_loss
+from posebook.papers import create
+from posebook.sample import Sample
+from posebook.skeleton import MPII
+from posebook.training.masking import KeypointMasking
+
+# The paper's four scales of 64x64 maps, and its six of an image pyramid (Open: which six).
+SIDES = (8, 16, 32, 64)
+PYRAMID = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
+NETWORK = {"size": 128, "stacks": 1, "features": 64, "depth": 3}
+
+
+def loss(count: int, sides: tuple[int, ...], device: torch.device, combination: str) -> Callable[[], None]:
+    """Loss and gradient of heat maps at every scale: with the structure-aware term, or ("") without."""
+    generator = torch.Generator().manual_seed(0)
+    maps = [torch.rand(count, 16, side, side, generator=generator).to(device).requires_grad_() for side in sides]
+    target = [torch.rand(count, 16, side, side, generator=generator).to(device) for side in sides]
+    presence = torch.full((count, 16), 2, dtype=torch.uint8, device=device)
+    groups = torch.tensor([[*group, group[-1]][:3] for group in MPII.structure], device=device)
+
+    def at_one(some: Tensor, truth: Tensor) -> Tensor:
+        found = heatmap_mse(some, truth, presence)
+        if combination:
+            found = found + structure_loss(some, truth, presence, groups, combination) / 16
+        return found
+
+    def run() -> None:
+        total = sum(at_one(some, truth) for some, truth in zip(maps, target, strict=True))
+        torch.autograd.grad(total, maps)
+
+    return run
+
+
+def step(sample: Sample) -> Callable[[], None]:
+    """A training step of the network without the optimiser's part."""
+    network = channels_last(create("multi_scale", scales=3, **NETWORK | {"size": sample.size})).to(sample.images.device)
+
+    def run() -> None:
+        network.zero_grad()
+        with autocast(sample.images.device):
+            outputs = network(channels_last(sample.images))
+        network.loss(outputs, sample)[0].backward()
+
+    return run
+
+
+def measure(device: str = "auto", count: int = 64, size: int = 128) -> list[dict]:
+    """The three costs: of the structure-aware term, of masking, and of the supervised scales in place of a pyramid."""
+    where, rows = pick_device(device), []
+    for combination in ("sum", "maximum"):
+        batch = max(1, count // 4)
+        ways = {"ours": loss(batch, SIDES, where, combination), "baseline": loss(batch, SIDES, where, "")}
+        rows.append(_row(f"structure-aware loss ({combination}), four scales", batch, medians(ways), "loss of eq. (1)"))
+
+    sample = Figures("train", size, where).batch(torch.arange(count))
+    masking = KeypointMasking(1.0, 1.0)
+    numbers = masking.draw(count, torch.Generator().manual_seed(0))
+    ways = {"ours": lambda: masking.apply(sample, numbers, MPII), "baseline": step(sample)}
+    rows.append(_row(f"keypoint masking, {size} px", count, medians(ways, 3), "a training step of one stack"))
+
+    networks = {
+        "ours": create("multi_scale", scales=3, regression=False, **NETWORK | {"size": size}),
+        "baseline": create("hourglass", **NETWORK | {"size": size}),
+    }
+    scales = {"ours": (1.0,), "baseline": PYRAMID}
+    ways = {
+        name: partial(predict, channels_last(network).to(where).eval(), sample.images, flip=False, scales=scales[name])
+        for name, network in networks.items()
+    }
+    rows.append(_row(f"one pass of the MSS-net, {size} px", count, medians(ways, 3), "the hourglass on six scales"))
+    return rows
+
+
+def _row(what: str, count: int, seconds: dict[str, float], baseline: str) -> dict:
+    return {
+        "what": f"{what}, {count} images",
+        "ours": count / seconds["ours"],
+        "baseline": count / seconds["baseline"],
+        "unit": "images/s",
+        "ratio": seconds["baseline"] / seconds["ours"],
+        "note": f"against {baseline}",
+    }
+
+
+if __name__ == "__main__":
+    for row in measure():
+        print(row)
