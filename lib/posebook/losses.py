@@ -94,8 +94,8 @@ def _highest(
     maps: Float[Tensor, "b j h w"], there: Bool[Tensor, "b j"], groups: Int[Tensor, "groups k"]
 ) -> Float[Tensor, "b groups h w"]:
     """In every cell the highest of each group's maps, of the joints that are there; any where none is."""
-    # Only the winner has a gradient, and to find out who it is costs none. One joint after the other: torch's argmax along
-    # a dimension in the middle takes fifty times as long on a CPU.
+    # Only the winner has a gradient, and finding out who it is needs none. One joint after the other: on a CPU, torch's
+    # argmax along a dimension in the middle takes many times as long.
     with torch.no_grad():
         shown = torch.where(there[..., None, None], maps, -torch.inf)
         first, *others = groups.unbind(1)
