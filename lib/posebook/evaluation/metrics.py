@@ -267,6 +267,33 @@ def pcp(
     return Score((correct & counted).sum(0), counted.sum(0), tuple(names), tuple(names))
 
 
+def impossible_limbs(
+    predicted: Float[Tensor, "b j 2"],
+    truth: Sample | Truth,
+    skeleton: Skeleton | None = None,
+    between: tuple[float, float] = (0.01, 0.99),
+) -> float:
+    """The share of predicted limbs that are shorter or longer than nearly all true ones; of true limbs it is 2 %.
+
+    Lengths are in head sizes where these are known, else in torso sizes. Each limb has its own range: quantiles of its
+    true lengths among the people given. Limbs count whose two ends are there.
+
+    Args:
+        skeleton: as in `pckh`.
+        between: the quantiles of true lengths that a limb lies between.
+    """
+    skeleton = _skeleton(truth.joints.shape[1], skeleton)
+    a, b = torch.tensor(skeleton.pairs(skeleton.limbs), device=predicted.device).unbind(1)
+    unit = torch.where(truth.head_size.isnan(), truth.torso_size, truth.head_size)[:, None]
+    there = (truth.presence[:, a] > 0) & (truth.presence[:, b] > 0) & (unit > 0)
+    true, found = (
+        torch.where(there, (joints[:, a] - joints[:, b]).norm(dim=-1) / unit, torch.nan)
+        for joints in (truth.joints, predicted)
+    )  # (b, limbs)
+    low, high = torch.nanquantile(true, true.new_tensor(between), dim=0)
+    return float(((found < low) | (found > high)).sum() / there.sum())
+
+
 def _limb_name(a: str, b: str) -> str:
     side = a[:2] if a[:2] in ("l_", "r_") else ""
     return side + _LIMB_NAMES.get(frozenset(n.removeprefix("l_").removeprefix("r_") for n in (a, b)), f"{a}-{b}")

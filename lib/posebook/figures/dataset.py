@@ -117,6 +117,12 @@ class Figures:
         return self._draw(indices.to(self.device), poses.to(self.device))
 
     @torch.no_grad()
+    def company(self, indices: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
+        """How many others the scenes with these numbers have beside the person to find, whether or not in sight."""
+        keys = random.keys(self.split, indices.to(self.device), self.seed)
+        return self._layout(keys, self._cast(keys, None)[1]).present.sum(1) - 1
+
+    @torch.no_grad()
     def _draw(self, indices: Int[Tensor, " b"], poses: Float[Tensor, "b 16 2"] | None = None) -> Sample:
         keys = random.keys(self.split, indices, self.seed)
         crowd, normalised = self._cast(keys, poses)

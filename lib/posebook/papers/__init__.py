@@ -31,7 +31,7 @@ _NETWORKS = {
 NAMES = tuple(_NETWORKS)
 
 # Papers whose claims are in the ledger.
-PAPERS = ("soft_argmax", "part_groups", "parsing_induced")
+PAPERS = ("soft_argmax", "part_groups", "multi_scale", "parsing_induced")
 
 
 def network_class(name: str) -> type[nn.Module]:
