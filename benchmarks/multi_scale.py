@@ -15,13 +15,13 @@ from posebook.evaluation.inference import predict
 from posebook.figures.dataset import Figures
 from posebook.losses import heatmap_mse, structure_loss
 from posebook.papers import create
+from posebook.papers.multi_scale.claims import PYRAMID
 from posebook.sample import Sample
 from posebook.skeleton import MPII
 from posebook.training.masking import KeypointMasking
 
-# The paper's four scales of 64x64 maps, and its six of an image pyramid (Open: which six).
+# The paper's four scales of 64x64 maps.
 SIDES = (8, 16, 32, 64)
-PYRAMID = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
 NETWORK = {"size": 128, "stacks": 1, "features": 64, "depth": 3}
 
 
@@ -31,7 +31,7 @@ def loss(count: int, sides: tuple[int, ...], device: torch.device, combination: 
     maps = [torch.rand(count, 16, side, side, generator=generator).to(device).requires_grad_() for side in sides]
     target = [torch.rand(count, 16, side, side, generator=generator).to(device) for side in sides]
     presence = torch.full((count, 16), 2, dtype=torch.uint8, device=device)
-    groups = torch.tensor([[*group, group[-1]][:3] for group in MPII.structure], device=device)
+    groups = torch.tensor(MPII.structure, device=device)
 
     def at_one(some: Tensor, truth: Tensor) -> Tensor:
         found = heatmap_mse(some, truth, presence)

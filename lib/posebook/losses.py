@@ -65,6 +65,7 @@ def structure_loss(
 
     The second term of eq. (2) of Ke et al. (ECCV 2018), without its weight alpha. It has no 1/N there, nor here.
 
+    Departs: eq. (2) sums over the joints, each with its neighbours; here over pairs and triplets, each once.
     Open: what the "combination" of maps is. Here it is their sum or their maximum in each cell.
     Open: what becomes of joints that are not annotated. Here they are left out of the combination, on both sides.
 

@@ -150,6 +150,13 @@ class Perturbation:
         return (points - size / 2) * self.scale + size * (0.5 + points.new_tensor(self.shift))
 
 
+def only_once(by: Perturbation, before: Perturbation | None) -> Perturbation:
+    """ValueError where people are seen through a perturbed box already."""
+    if before is not None:
+        raise ValueError(f"these people are seen through a perturbed box already ({before}): perturb the set itself")
+    return by
+
+
 def torso_size(
     joints: Float[Tensor, "b j 2"], presence: UInt8[Tensor, "b j"], skeleton: Skeleton
 ) -> Float[Tensor, " b"]:

@@ -63,8 +63,8 @@ class Skeleton:
 
     @cached_property
     def structure(self) -> list[list[int]]:
-        """The pairs and triplets in `STRUCTURE` of which it has at least two joints."""
-        return [group for group in self.places(STRUCTURE) if len(group) > 1]
+        """The pairs and triplets in `STRUCTURE`, three locations each: a pair names its last joint twice."""
+        return [[*group, group[-1]][:3] for group in self.places(STRUCTURE) if len(group) > 1]
 
     @cached_property
     def mirror(self) -> list[int]:

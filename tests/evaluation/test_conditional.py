@@ -8,7 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from posebook.evaluation.conditional import BOXES, Plan, box_curve, choose, look_again
+from posebook.evaluation.conditional import (
+    BOXES,
+    Thresholds,
+    choose_thresholds,
+    conditional_testing,
+    scores_through_boxes,
+)
 from posebook.figures.dataset import Figures
 from posebook.papers import create
 from posebook.sample import Perturbation, Sample
@@ -109,20 +115,20 @@ def test_figures_through_a_box(by):
 
 def test_the_curve_is_of_the_people_s_own_windows():
     dataset, model = told()
-    assert box_curve(model, dataset, TWO) == [1.0, 1.0]
+    assert scores_through_boxes(model, dataset, TWO) == [1.0, 1.0]
     # Half a head is 2 pixels of the window, whatever a box makes of them: 1 to the right and down is less, 1.5 is more.
     dataset, model = told(off=1.0)
-    assert box_curve(model, dataset, TWO) == [1.0, 1.0]
+    assert scores_through_boxes(model, dataset, TWO) == [1.0, 1.0]
     dataset, model = told(off=1.5)
-    assert box_curve(model, dataset, TWO) == [0.0, 0.0]
+    assert scores_through_boxes(model, dataset, TWO) == [0.0, 0.0]
     network = create("hourglass", size=32, stacks=1, features=8, depth=1).eval()
-    assert all(0 <= score <= 1 for score in box_curve(network, Figures("test", 32), TWO, count=8))
+    assert all(0 <= score <= 1 for score in scores_through_boxes(network, Figures("test", 32), TWO, count=8))
 
 
 def test_who_is_sure_is_looked_at_once():
     dataset, model = told()
-    plan = Plan(torch.full((16,), 0.5), 0.5, TWO)
-    found = look_again(model, dataset, plan)
+    thresholds = Thresholds(torch.full((16,), 0.5), 0.5, TWO)
+    found = conditional_testing(model, dataset, thresholds)
     assert (found.passes == 1).all()
     torch.testing.assert_close(found.joints, dataset.joints)
     assert [trial for trial, _ in dataset.asked] == [0] * PEOPLE
@@ -133,7 +139,7 @@ def test_who_is_not_is_looked_at_until_every_joint_is_found_with_confidence():
     model.confidence[:, 3] = 0.2  # never
     model.confidence[0, 5, 7] = 0.2  # at first
     model.confidence[:2, 8, 1] = 0.2  # twice
-    found = look_again(model, dataset, Plan(torch.full((16,), 0.5), 0.5, TWO))
+    found = conditional_testing(model, dataset, Thresholds(torch.full((16,), 0.5), 0.5, TWO))
     expected = torch.ones(PEOPLE, dtype=torch.long)
     expected[3], expected[5], expected[8] = 3, 2, 3
     assert torch.equal(found.passes, expected)
@@ -151,31 +157,31 @@ def test_confident_joints_are_averaged_and_others_are_not():
     model.off[:, 3, 0, 0] = torch.tensor([100.0, 3.0, 6.0])
     model.confidence[:, 4, 0] = torch.tensor([0.1, 0.3, 0.2])
     model.off[:, 4, 0, 0] = torch.tensor([100.0, 5.0, 6.0])
-    found = look_again(model, dataset, Plan(torch.full((16,), 0.9), 0.5, TWO)).joints - dataset.joints
+    found = conditional_testing(model, dataset, Thresholds(torch.full((16,), 0.9), 0.5, TWO)).joints - dataset.joints
     assert found[3, 0, 0].item() == pytest.approx((0.6 * 3 + 0.8 * 6) / 1.4, abs=1e-3)
     # None is confident: the surest.
     assert found[4, 0, 0].item() == pytest.approx(5, abs=1e-3)
 
 
-def test_a_plan_is_chosen_by_what_it_gains():
+def test_a_thresholds_is_chosen_by_what_it_gains():
     # Whoever is unsure is wrong at first, and found by the first perturbed box.
     dataset, model = told()
     model.confidence[0] = 0.5 + 0.5 * torch.rand(PEOPLE, 16, generator=torch.Generator().manual_seed(1))
     model.confidence[0, :4] = 0.1
     model.off[0, :4] = 50.0
-    plan = choose(model, dataset, boxes=TWO)
-    found = look_again(model, dataset, plan)
+    thresholds = choose_thresholds(model, dataset, boxes=TWO)
+    found = conditional_testing(model, dataset, thresholds)
     torch.testing.assert_close(found.joints[:4], dataset.joints[:4], atol=1e-3, rtol=0)
     assert (found.passes[:4] == 2).all()
     # Where looking again is of no use, nobody is.
     dataset, model = told()
-    assert (look_again(model, dataset, choose(model, dataset, boxes=TWO)).passes == 1).all()
+    assert (conditional_testing(model, dataset, choose_thresholds(model, dataset, boxes=TWO)).passes == 1).all()
 
 
 def test_a_network_on_figures_costs_what_it_looks():
     network = create("hourglass", size=32, stacks=1, features=8, depth=1).eval()
     dataset = Figures("validation", 32)
-    plan = choose(network, dataset, 24)
-    assert plan.boxes == BOXES
-    always = Plan(torch.full((16,), torch.inf), plan.fused)
-    assert (look_again(network, dataset, always, 10).passes == 7).all()
+    thresholds = choose_thresholds(network, dataset, 24)
+    assert thresholds.boxes == BOXES
+    always = Thresholds(torch.full((16,), torch.inf), thresholds.tau_s)
+    assert (conditional_testing(network, dataset, always, 10).passes == 7).all()

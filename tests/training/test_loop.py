@@ -16,10 +16,13 @@ import torch
 from safetensors.torch import load_file
 
 import toy
+from posebook.evaluation.inference import evaluate
+from posebook.evaluation.metrics import pckh
 from posebook.figures.dataset import Figures
 from posebook.papers import create, load_weights
+from posebook.sample import Perturbation
 from posebook.training.checkpoint import differing, save_weights
-from posebook.training.loop import _Supply, step_indices, train
+from posebook.training.loop import _described, _Supply, step_indices, train
 from posebook.training.masking import KeypointMasking
 from posebook.training.recipe import Recipe
 from posebook.training.runs import Run, RunFolder
@@ -419,11 +422,46 @@ def test_a_run_that_stopped_in_a_phase_goes_on_in_it(tmp_path, at):
         assert torch.equal(model.state_dict()[name], value), name
 
 
+@pytest.mark.parametrize("ema", [None, 0.5])
+def test_weights_of_an_early_phase_predict_as_they_did_in_it(tmp_path, ema):
+    """What is not trained yet has no part in what they predict, in validation and once they are loaded."""
+    validation = Squares("validation", seed=1)
+    model = create("multi_scale", size=32, stacks=1, features=8, depth=1, scales=1)
+    recipe = Recipe(steps=12, batch_size=4, learning_rate=1e-3, bf16=False, ema=ema, log_every=2, validate_every=4)
+
+    def stop(run: Run) -> None:
+        if run.step == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            model, Squares(), recipe, phases=(0.5, 0.75), validation=validation, output=tmp_path, callback=stop,
+            progress=False,
+        )  # fmt: skip
+    loaded, about = load_weights(tmp_path / "best")
+    assert (about["training"]["phase"], about["training"]["steps"]) == (0, 4)
+    joints, _, truth = evaluate(loaded, validation, recipe.validation_images, bf16=False)
+    assert float(pckh(joints, truth).mean) == pytest.approx(about["training"]["score"], abs=1e-6)
+    assert loaded(torch.rand(1, 3, 32, 32)).regressed == ()
+
+
+def test_perturbed_people_are_another_set(tmp_path):
+    """A run on them is not taken for one on the people in their own windows."""
+    figures = Figures("train", 32)
+    own, other = _described(figures), _described(figures.perturbed(Perturbation(scale=0.8)))
+    assert other == own | {"perturbed": {"shift": (0.0, 0.0), "scale": 0.8}}
+    with pytest.raises(ValueError, match="seen through a perturbed box already"):
+        figures.perturbed(Perturbation(scale=0.8)).perturbed(Perturbation())
+
+
 def test_phases_that_cannot_be():
     with pytest.raises(ValueError, match=r"phases begin at \(0.5, 0.5\); give parts of the run between 0 and 1"):
         phased(phases=(0.5, 0.5))
-    with pytest.raises(ValueError, match="hourglass is not trained in phases: leave them out"):
-        train(create("hourglass", size=32, stacks=1, features=8, depth=1), Squares(), Recipe(steps=1), phases=(0.5,))
+    with pytest.raises(ValueError, match="multi_scale is trained in 3 phases; give 2 parts of the run"):
+        phased(phases=(0.5,))
+    for model in (create("hourglass", size=32, stacks=1, features=8, depth=1), Toy()):
+        with pytest.raises(ValueError, match="is not trained in phases: leave them out"):
+            train(model, Squares(), Recipe(steps=1), phases=(0.5,))
 
 
 @pytest.fixture(scope="module")

@@ -89,8 +89,8 @@ class LabelledPhotographs(Photographs):
         people = self._seen(indices.cpu())
         if people.labels is None:
             return sample
-        window, _ = self._placed(people)
-        boxes = torch.cat([people.centre - window[:, None] / 2, window[:, None]], -1).tolist()
+        window = people.window[:, None]
+        boxes = torch.cat([people.centre - window / 2, window], -1).tolist()
         crops = list(self._pool.map(self._read_labels, indices.tolist(), people.paths, people.labels, boxes))
         broken = next((path for path in people.labels if path in self.broken), None)
         if broken is not None:

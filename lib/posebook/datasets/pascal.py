@@ -133,7 +133,7 @@ class PASCAL(LabelledPhotographs):
         sample = super().batch(indices)
         places = indices.cpu()
         people, members, there = self._seen(places), self._members[places], self._there[places]  # (b, p)
-        window, _ = self._placed(people)
+        window = people.window
         joints = transform_points(self._joints[members], similarity(people.centre, window, self.size))  # (b, p, j, 2)
         # A photograph that can be measured may still be broken.
         extents = [(0, 0) if path in self.broken else self._extent(path) for path in people.paths]

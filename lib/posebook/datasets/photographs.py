@@ -21,7 +21,7 @@ from torch import Tensor
 
 from posebook.coordinates import inside, similarity, transform_points
 from posebook.datasets.images import open_upright
-from posebook.sample import Perturbation, Sample, check_split, torso_size
+from posebook.sample import Perturbation, Sample, check_split, only_once, torso_size
 from posebook.skeleton import Skeleton
 
 # The smallest window around a person, in pixels: a single annotated joint has a box without extent.
@@ -157,7 +157,7 @@ class Photographs(ABC):
         """The people with these numbers, cropped; IndexError where there is no such person."""
         indices = indices.cpu()
         people = self._seen(indices)
-        window, joints = self._placed(people)
+        window, joints = people.window, self._placed(people)
         boxes = torch.cat([people.centre - window[:, None] / 2, window[:, None]], -1).tolist()
         crops, extents = zip(*self._pool.map(self._read, indices.tolist(), people.paths, boxes), strict=True)
         in_photograph = inside(people.joints, torch.tensor(extents)[:, None])
@@ -183,13 +183,13 @@ class Photographs(ABC):
     @property
     def outside(self) -> int:
         """Annotated joints that lie outside their crops."""
-        _, joints = self._placed(self._seen(torch.arange(len(self.people))))
+        joints = self._placed(self._seen(torch.arange(len(self.people))))
         return int(((self.people.presence > 0) & ~inside(joints, self.size)).sum())
 
     def perturbed(self, by: Perturbation) -> Photographs:
-        """The same people through another box: other windows of their photographs."""
+        """The same people through another box: other windows of their photographs. ValueError for a second time."""
         other = copy(self)
-        other._by = by
+        other._by = only_once(by, self._by)
         other._forget()
         return other
 
@@ -198,17 +198,17 @@ class Photographs(ABC):
         self._kept: dict[int, tuple[np.ndarray, tuple[int, int]]] = {}
 
     def _seen(self, indices: Int[Tensor, " b"]) -> People:
-        """The people with these numbers, and the windows that they are seen through."""
+        """The people with these numbers, and the squares that are cut out around them."""
         people = self.people[indices]
+        people = replace(people, window=people.window.clamp_min(SMALLEST_WINDOW) * self.widen)
         if self._by is None:
             return people
         shift = people.window[:, None] * torch.tensor(self._by.shift)
         return replace(people, centre=people.centre + shift, window=people.window * self._by.scale)
 
-    def _placed(self, people: People) -> tuple[Float[Tensor, " b"], Float[Tensor, "b j 2"]]:
-        """Side of each crop in the photograph's pixels, and the joints in the crop's."""
-        window = people.window.clamp_min(SMALLEST_WINDOW) * self.widen
-        return window, transform_points(people.joints, similarity(people.centre, window, self.size))
+    def _placed(self, people: People) -> Float[Tensor, "b j 2"]:
+        """The joints in pixels of the crops, of people as `_seen` gives them."""
+        return transform_points(people.joints, similarity(people.centre, people.window, self.size))
 
     def _read(self, number: int, path: Path, box: list[float]) -> tuple[np.ndarray, tuple[int, int]]:
         """A person's crop, and width and height of the whole photograph: 0, 0 where it cannot be read."""

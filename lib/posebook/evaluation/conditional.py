@@ -1,11 +1,11 @@
-"""Boxes that are not where they should be: how a network bears them, and the conditional testing of Ke et al.
+"""How robust a network is to perturbed boxes, and the conditional testing of Ke et al.
 
 Ke, Chang, Qi, Lyu, *Multi-Scale Structure-Aware Network for Human Pose Estimation* (ECCV 2018), Sec. 4.1: where the
 confidence of a joint is low, the person's box is perturbed and looked into again; what was found with confidence is
 fused.
 
-    plan = choose(network, validation_set, count=500)
-    found = look_again(network, test_set, plan, count=500)
+    thresholds = choose_thresholds(network, validation_set, count=500)
+    found = conditional_testing(network, test_set, thresholds, count=500)
     print(benchmark.score(found.joints, found.truth).mean, found.passes.float().mean())
 """
 
@@ -31,27 +31,28 @@ BOXES = (
 )  # fmt: skip
 
 # Thresholds are looked for among these quantiles of a joint's confidence on validation people.
-_RETRIED = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
-_FUSED = (0.0, 0.2, 0.4, 0.6, 0.8)
+_TAU_C = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
+_TAU_S = (0.0, 0.2, 0.4, 0.6, 0.8)
 
 
 @dataclass(frozen=True)
-class Plan:
+class Thresholds:
     """When to look again, where, and what to fuse.
 
     Attributes:
-        retried: tau_c, a confidence per joint: below it, the person is looked at again.
-        fused: tau_s, a confidence: joints that were found with it or more are averaged.
-        boxes: looked into one after the other, while a joint is below its tau_c in all so far.
+        tau_c: a confidence per joint: below it, the person is looked at again.
+        tau_s: joints that were found with this confidence or more are averaged. It is a peak's height, and may be
+            negative.
+        boxes: looked into one after the other.
     """
 
-    retried: Float[Tensor, " j"]
-    fused: float
+    tau_c: Float[Tensor, " j"]
+    tau_s: float
     boxes: tuple[Perturbation, ...] = BOXES
 
 
 @dataclass(frozen=True)
-class Found:
+class Fused:
     """What conditional testing finds.
 
     Attributes:
@@ -67,7 +68,7 @@ class Found:
     truth: Truth
 
 
-def box_curve(
+def scores_through_boxes(
     model: nn.Module,
     dataset: Dataset,
     boxes: Sequence[Perturbation],
@@ -89,21 +90,26 @@ def box_curve(
     return [float(benchmark.score(joints, truth).mean) for joints in found]
 
 
-def look_again(model: nn.Module, dataset: Dataset, plan: Plan, count: int | None = None, batch_size: int = 32) -> Found:
-    """Conditional testing by a plan. Only who has a joint below its tau_c is looked at again. No flip, on the CPU.
+def conditional_testing(
+    model: nn.Module, dataset: Dataset, thresholds: Thresholds, count: int | None = None, batch_size: int = 32
+) -> Fused:
+    """Conditional testing with these thresholds. No flip; what is found is on the CPU.
+
+    Open: the paper looks again where "no successful human pose is found". Here that is where any joint is below its
+    tau_c in all trials so far.
 
     Args:
         dataset: one that has `perturbed`.
         count: as in `evaluate`.
     """
     joints, confidence, truth = evaluate(model, dataset, count, batch_size)
-    trials = len(plan.boxes) + 1
+    trials = len(thresholds.boxes) + 1
     # What was not tried has no confidence.
     tried = [joints[None].repeat(trials, 1, 1, 1), torch.full((trials, *confidence.shape), -torch.inf)]
     tried[1][0] = confidence
     numbers = spread(dataset, count)
-    for trial, box in enumerate(plan.boxes, 1):
-        again = _unsure(tried[1], plan.retried).nonzero()[:, 0]
+    for trial, box in enumerate(thresholds.boxes, 1):
+        again = _unsure(tried[1], thresholds.tau_c).nonzero()[:, 0]
         if not len(again):
             break
         other = dataset.perturbed(box)
@@ -113,17 +119,17 @@ def look_again(model: nn.Module, dataset: Dataset, plan: Plan, count: int | None
             tried[0][trial, places] = box.undo(found, dataset.size).cpu()
             tried[1][trial, places] = sure.float().cpu()
     passes = (tried[1][..., 0] > -torch.inf).sum(0)
-    return Found(_fuse(*tried, plan.fused), tried[1].amax(0), passes, truth)
+    return Fused(_fuse(*tried, thresholds.tau_s), tried[1].amax(0), passes, truth)
 
 
-def choose(
+def choose_thresholds(
     model: nn.Module,
     dataset: Dataset,
     count: int | None = None,
     boxes: tuple[Perturbation, ...] = BOXES,
     batch_size: int = 32,
-) -> Plan:
-    """The plan that scores best on held-out people, of a grid of quantiles; of several, the one that looks least often.
+) -> Thresholds:
+    """Those that score best on held-out people, of a grid of quantiles; of several, those that look least often.
 
     Open: the paper's thresholds are "empirically determined" on its validation set, and it does not say how.
 
@@ -137,14 +143,14 @@ def choose(
     joints = torch.stack([joints, *(found for found, _ in others)])  # (trials, n, j, 2)
     confidence = torch.stack([confidence, *(sure for _, sure in others)])  # (trials, n, j)
     best, chosen = (-1.0, 0.0), None
-    for retried in torch.quantile(confidence[0], torch.tensor(_RETRIED), dim=0):
+    for retried in torch.quantile(confidence[0], torch.tensor(_TAU_C), dim=0):
         tried = _tried(confidence, retried)
         known = torch.where(tried[..., None], confidence, -torch.inf)
-        for fused in torch.quantile(confidence[0].flatten(), torch.tensor(_FUSED)).tolist():
+        for fused in torch.quantile(confidence[0].flatten(), torch.tensor(_TAU_S)).tolist():
             score = float(benchmark.score(_fuse(joints, known, fused), truth).mean)
             rank = (score, -float(tried.sum()))
             if rank > best or chosen is None:
-                best, chosen = rank, Plan(retried, fused, boxes)
+                best, chosen = rank, Thresholds(retried, fused, boxes)
     return chosen
 
 
@@ -162,7 +168,7 @@ def _unsure(confidence: Float[Tensor, "t n j"], retried: Float[Tensor, " j"]) ->
 
 
 def _tried(confidence: Float[Tensor, "t n j"], retried: Float[Tensor, " j"]) -> Bool[Tensor, "t n"]:
-    """Which trials a plan would make, of all that there are."""
+    """Which trials would be made, of all that there are."""
     return torch.stack(
         [torch.ones_like(confidence[0, :, 0], dtype=torch.bool)]
         + [_unsure(confidence[:trial], retried) for trial in range(1, len(confidence))]
@@ -170,7 +176,10 @@ def _tried(confidence: Float[Tensor, "t n j"], retried: Float[Tensor, " j"]) -> 
 
 
 def _fuse(joints: Float[Tensor, "t n j 2"], confidence: Float[Tensor, "t n j"], fused: float) -> Float[Tensor, "n j 2"]:
-    """Joints averaged by confidence over the trials that found them with enough of it; else those of the surest."""
+    """Joints averaged by confidence over the trials that found them with enough of it; else those of the surest.
+
+    Open: the paper selects results by their scores. Here each joint is selected by its own confidence.
+    """
     best = confidence.argmax(0, keepdim=True)
     enough = (confidence >= fused).scatter(0, best, True)
     weight = torch.where(enough, confidence.clamp_min(1e-6), 0.0)[..., None]

@@ -275,8 +275,8 @@ def impossible_limbs(
 ) -> float:
     """The share of predicted limbs that are shorter or longer than nearly all true ones; of true limbs it is 2 %.
 
-    Lengths are in head sizes where these are known, else in torso sizes. Each limb has its own range: quantiles of its
-    true lengths among the people given. Limbs count whose two ends are there.
+    Lengths are in head sizes, or in torso sizes where the set has no heads; people without one are left out. Each limb
+    has its own range: quantiles of its true lengths among the people given. Limbs count whose two ends are there.
 
     Args:
         skeleton: as in `pckh`.
@@ -284,7 +284,7 @@ def impossible_limbs(
     """
     skeleton = _skeleton(truth.joints.shape[1], skeleton)
     a, b = torch.tensor(skeleton.pairs(skeleton.limbs), device=predicted.device).unbind(1)
-    unit = torch.where(truth.head_size.isnan(), truth.torso_size, truth.head_size)[:, None]
+    unit = (truth.torso_size if truth.head_size.isnan().all() else truth.head_size)[:, None]
     there = (truth.presence[:, a] > 0) & (truth.presence[:, b] > 0) & (unit > 0)
     true, found = (
         torch.where(there, (joints[:, a] - joints[:, b]).norm(dim=-1) / unit, torch.nan)

@@ -19,7 +19,7 @@ from posebook.figures.palette import Draws
 from posebook.figures.people import Build, dress, measure, own_shapes
 from posebook.figures.prior import PosePrior
 from posebook.figures.raster import Canvas, Shapes, rasterise
-from posebook.sample import HEAD_OF_JOINTS, Perturbation, Sample, check_split, torso_size
+from posebook.sample import HEAD_OF_JOINTS, Perturbation, Sample, check_split, only_once, torso_size
 from posebook.skeleton import MPII, TAGS
 
 DIFFICULTIES = ("life", "objects", "plain")
@@ -93,9 +93,12 @@ class Figures:
         self._by: Perturbation | None = None
 
     def perturbed(self, by: Perturbation) -> Figures:
-        """The same people and scenes through another box; beyond the image there is ground alone."""
+        """The same people and scenes through another box. ValueError for a second time.
+
+        Beyond the image, people and objects go on as they are, and the ground as it ends there.
+        """
         other = copy(self)
-        other._by = by
+        other._by = only_once(by, self._by)
         return other
 
     def batch(self, indices: Int[Tensor, " b"]) -> Sample:

@@ -18,7 +18,7 @@ class HourglassBlock(nn.Module):
     Args:
         features: channels throughout.
         depth: number of poolings; the input's sides are multiples of 2 ** depth.
-        units: residual units a place.
+        units: residual units per location.
     """
 
     def __init__(self, features: int, depth: int, units: int = 1) -> None:
@@ -29,12 +29,12 @@ class HourglassBlock(nn.Module):
         self.after = residuals(features, units)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        return self.scales(x)[-1]
+        return self.pyramid(x)[-1]
 
-    def scales(self, x: Float[Tensor, "b c h w"]) -> list[Float[Tensor, "b c hs ws"]]:
+    def pyramid(self, x: Float[Tensor, "b c h w"]) -> list[Float[Tensor, "b c hs ws"]]:
         """The features on the way up, `depth` of them: each twice as wide as the one before, the last as wide as x."""
         y = self.before(F.max_pool2d(x, 2))  # (b, c, h / 2, w / 2)
-        below = self.inner.scales(y) if isinstance(self.inner, HourglassBlock) else []
+        below = self.inner.pyramid(y) if isinstance(self.inner, HourglassBlock) else []
         y = self.after(below[-1] if below else self.inner(y))  # (b, c, h / 2, w / 2)
         return [*below, self.branch(x) + F.interpolate(y, scale_factor=2.0, mode="nearest")]
 

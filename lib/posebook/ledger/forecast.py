@@ -22,7 +22,7 @@ from posebook.training.checkpoint import STATE
 class Paces:
     """What a step and the reading of each variant take: as in stored readings, else by a few timed steps.
 
-    Within `on_cluster`, the cluster's workers tell and time; elsewhere this machine.
+    Within `on_cluster`, device and pace are those of the cluster's workers, elsewhere those of this machine.
 
     Attributes:
         jobs: how many runs are trained at a time.
@@ -41,8 +41,10 @@ class Paces:
     trained_on: tuple[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
-        threads = None if is_elsewhere() else threads_of(self.jobs)
-        self.trained_on = self._at_a_time(_machine, self.device, threads)[0]
+        if is_elsewhere():
+            self.trained_on = self._at_a_time(_machine, self.device, None)[0]
+        else:
+            self.trained_on = _machine(self.device, threads_of(self.jobs))
 
     def seconds(self, work: Work, readings: Readings) -> float:
         """How long a run will take, or what is left of it takes."""

@@ -157,24 +157,25 @@ def _free(waiting: list[Seed], runs: str | Path) -> list[Seed]:
 
 
 def _batch(waiting: list[Seed], stored: dict[str, Readings], paces: Paces, left: float) -> list[Work]:
-    """The runs of the most urgent seeds that end in time.
+    """The runs of the most urgent seeds that end in time: a few, for what came in by then changes what is urgent.
 
-    A few, for those that came in by then, here or from other processes, change what is urgent. All there are where
-    several at a time have no end to it, of whom some would have nothing to do at the end of each few.
+    One where one is trained at a time, so that other processes find the rest; all there are on a cluster without a
+    budget, so that workers that join it later find some.
     """
-    few = left < math.inf or (paces.jobs == 1 and not is_elsewhere())
+    few = left < math.inf or not is_elsewhere()
     chosen: dict[Work, None] = {}
     for some in waiting:
         more = dict.fromkeys([*chosen, *some.missing])
         if left < math.inf and paces.together(more, stored) > left:
             continue
         chosen = more
-        if few and len(chosen) >= 2 * paces.jobs:
+        if few and len(chosen) >= 4 * paces.jobs:
             break
     # A learner whose weights are not here is trained again, whether or not it was read before.
     taken = [work.learner for work in chosen if work.learner]
     learners = [learner for learner in taken if not is_trained(learner, run_folder(learner, paces.runs))]
-    return list(dict.fromkeys([*learners, *chosen]))
+    batch = list(dict.fromkeys([*learners, *chosen]))
+    return batch[:1] if paces.jobs == 1 and not is_elsewhere() else batch
 
 
 def _announce(

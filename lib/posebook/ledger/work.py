@@ -13,13 +13,13 @@ from torch import nn
 from posebook.ledger.claim import Claim, Variant, claims_of
 from posebook.ledger.readings import Reading, Readings
 from posebook.network import Setting, settings_of
-from posebook.skeleton import LSP, MPII, PASCAL
+from posebook.skeleton import FLIC, LSP, MPII, PASCAL
 from posebook.training.profile import Profile
 from posebook.training.recipe import Recipe
 from posebook.training.schedules import fingerprint
 
 # Whose joints a set has, so that a run can be named where the set is not.
-SKELETON_OF = {"figures": MPII, "mpii": MPII, "lsp": LSP, "lspet": LSP, "lip": MPII, "pascal": PASCAL}
+SKELETON_OF = {"figures": MPII, "mpii": MPII, "lsp": LSP, "lspet": LSP, "lip": MPII, "pascal": PASCAL, "flic": FLIC}
 
 # A recipe's numbers that decide nothing about the weights.
 _INDIFFERENT = ("log_every", "validate_every", "validation_images", "save_every", "save_seconds")

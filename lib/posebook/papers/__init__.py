@@ -94,6 +94,9 @@ def load_weights(path: str | Path, device: torch.device | str = "cpu") -> tuple[
     about = read_record(path)
     model = create(about["model"], **about["settings"])
     load_into(model, path)
+    # What is not trained before a later phase has no part in the predictions of an earlier one.
+    if "phase" in about["training"]:
+        model.enter(about["training"]["phase"])
     return model.to(device).eval(), about
 
 

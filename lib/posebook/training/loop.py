@@ -120,7 +120,7 @@ def train(
         augmentation: None changes nothing. Images of another size than the network's are resampled with it.
         masking: patches that make images harder, in the last phase; None: none.
         phases: the parts of the run after which its second phase begins, its third and so on: (0.5, 0.75). The network
-            is told of each, 0, 1, ..., by `model.enter(phase)`, which decides what is trained.
+            has `phases` of them and is told of each, 0, 1, ..., by `enter(phase)`, which decides what is trained.
         validation: scored with PCKh@0.5, or with PCK@0.2 for sets that PCKh is not defined for.
         small: the same people in smaller images, which a network of convolutions takes as well; a first part of the
             run goes through these instead, for there are more of them a minute.
@@ -136,9 +136,9 @@ def train(
 
     Raises:
         ValueError: the loss or its gradient stopped being a number; nobody has a joint to learn; the folder holds a
-            run of other settings; phases do not follow each other, or the network has none; the batch cannot be shared
-            equally by the processes; validation images are not of the network's size, or were opened wide; small
-            images are of other people, or their part is not between 0 and 1.
+            run of other settings; phases do not follow each other, or the network has another number of them; the
+            batch cannot be shared equally by the processes; validation images are not of the network's size, or were
+            opened wide; small images are of other people, or their part is not between 0 and 1.
         OSError: the folder cannot be written to, or its disk has no room for the run.
     """
     schedule = schedule or one_cycle()
@@ -153,13 +153,13 @@ def train(
         keep_memory()
 
     model = channels_last(model.to(device)).train()
+    if phases:  # The last one trains all that any of them does.
+        model.enter(len(phases))
     network = model
     if world > 1:
         share_batch_norm(model)
         # What a phase does not train has no gradient to be shared.
         network = DistributedDataParallel(model, find_unused_parameters=bool(phases))
-    if phases:  # The last one trains all that any of them does.
-        model.enter(len(phases))
     parameters = [p for p in model.parameters() if p.requires_grad]
     stepper = optimizer(parameters, lr=recipe.learning_rate)
     rates = [group["lr"] for group in stepper.param_groups]
@@ -204,7 +204,9 @@ def train(
             if scheduler is None:
                 for group, rate in zip(stepper.param_groups, rates, strict=True):
                     group["lr"] = rate * schedule(fraction)
-            if phases and phase != (phase := sum(fraction >= start for start in phases)):
+            begun = sum(fraction >= start for start in phases)
+            if phases and begun != phase:
+                phase = begun
                 for some in {model, averaged}:
                     some.enter(phase)
 
@@ -339,8 +341,13 @@ def _check(dataset: Dataset, validation: Dataset | None, size: int, batch_size: 
 
 
 def _check_phases(model: nn.Module, phases: tuple[float, ...]) -> None:
-    if phases and not hasattr(model, "enter"):
-        raise ValueError(f"{model.name} is not trained in phases: leave them out")
+    name, known = getattr(model, "name", type(model).__name__), getattr(model, "phases", 1)
+    if phases and known == 1:
+        raise ValueError(f"{name} is not trained in phases: leave them out")
+    if phases and len(phases) + 1 != known:
+        raise ValueError(
+            f"{name} is trained in {known} phases; give {known - 1} parts of the run after which one begins"
+        )
     if not all(before < after for before, after in pairwise((0, *phases, 1))):
         raise ValueError(f"phases begin at {phases}; give parts of the run between 0 and 1, each above the one before")
 
@@ -401,4 +408,6 @@ def _described(dataset: Dataset) -> dict:
     kinds = (str, int, float)
     plain = {k: v for k, v in vars(dataset).items() if not k.startswith("_") and type(v) in kinds}
     fixed = {"name": dataset.name, "split": dataset.split, "size": dataset.size, "length": dataset.length}
-    return fixed | plain
+    # A key of its own, so that sets in their own windows are what they were.
+    by = getattr(dataset, "_by", None)
+    return fixed | plain | ({} if by is None else {"perturbed": asdict(by)})

@@ -31,7 +31,8 @@ class KeypointMasking:
 
     Open: the paper gives neither sizes nor rates, and does not say how background is found. Here it is the candidate
     farthest from the person's limbs: of locations anywhere in the image to cover a joint, of locations one to three
-    patches away to duplicate one. Where a person fills the image, that may still be a part of the body.
+    patches away to duplicate one. Where a person fills the image, that may still be a part of the body. A duplicate
+    goes on background, as Sec. 3.4 has it; the caption of Fig. 5(d) has "on another keypoint".
 
     Args:
         cover: part of the images in which background covers a joint.
@@ -70,7 +71,7 @@ class KeypointMasking:
         """
         if len(numbers) != len(sample):
             raise ValueError(f"masking was drawn for {len(numbers)} images, the batch has {len(sample)}")
-        numbers = numbers.to(sample.images.device)
+        numbers = numbers.to(sample.images.device, non_blocking=True)
         side = max(1, round(self.size * sample.size))
         if self.cover:
             joint, found = _visible_joint(sample, numbers[:, 0, 1])

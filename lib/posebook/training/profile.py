@@ -92,13 +92,23 @@ class Profile:
         recipe, changes = self.recipe, self.augmentation
         colours = max(changes.brightness, changes.contrast, changes.saturation)
         scales = len(self.test_scales)
+        # A rate that starts anew in each phase is at no half of its way there.
+        rates = {
+            "rate at half time": f"{recipe.learning_rate * self.schedule(0.5):.1e}",
+            "rate at nine tenths": f"{recipe.learning_rate * self.schedule(0.9):.1e}",
+        }
+        if self.phases:
+            rates = {"phases begin at": ", ".join(f"{start:.0%}" for start in (0, *self.phases))}
+        if self.masking:
+            rates["masked in the last phase"] = (
+                f"{self.masking.cover:.0%} covered, {self.masking.duplicate:.0%} duplicated"
+            )
         return {
             "image": f"{self.size} px",
             "the first part at": f"{self.small.size} px" if self.small else "-",
             "optimiser": getattr(self.optimizer, "func", self.optimizer).__name__,
             "highest rate": f"{recipe.learning_rate:g}",
-            "rate at half time": f"{recipe.learning_rate * self.schedule(0.5):.1e}",
-            "rate at nine tenths": f"{recipe.learning_rate * self.schedule(0.9):.1e}",
+            **rates,
             "people per step": f"{recipe.batch_size}",
             "length": f"{recipe.minutes:g} minutes" if recipe.minutes else f"{recipe.steps:,} steps",
             "gradient cut to": f"{recipe.clip or '-'}",

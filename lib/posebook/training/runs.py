@@ -123,6 +123,7 @@ class RunFolder:
         record = {key: value for key, value in self.configuration.items() if key not in ("model", "settings")}
         record |= {
             "steps": run.step,
+            **({"phase": self.model.phase} if "phases" in self.configuration else {}),
             "images": run.step * self.configuration["recipe"]["batch_size"],
             "seconds": round(run.seconds, 1),
             "loss": run.history["training"][-1]["loss"] if run.history["training"] else None,

@@ -8,9 +8,17 @@ import pytest
 import torch
 
 from posebook.datasets import open_dataset
+from posebook.evaluation.benchmarks import BENCHMARKS
+from posebook.evaluation.conditional import conditional_testing, scores_through_boxes
+from posebook.evaluation.inference import evaluate
+from posebook.evaluation.metrics import Truth, impossible_limbs
 from posebook.ledger.work import Work
 from posebook.papers.multi_scale import claims as multi_scale
 from posebook.papers.multi_scale.network import MultiScale, Outputs
+from posebook.sample import Perturbation
+from posebook.skeleton import LSP
+from posebook.training.loop import train
+from posebook.training.recipe import Recipe
 
 
 def test_claims_are_what_their_words_say():
@@ -73,10 +81,10 @@ def test_readings_are_what_they_say():
     model = MultiScale(size=64, stacks=1, features=8, depth=2, scales=1, regression=False, alpha=0.0)
     maps = model.codec.encode(sample.joints, sample.presence.clamp_min(1))
     # Left and right ankles are one: limbs are as long as they should be but for shins.
-    answers = maps.clone()
+    predictions = maps.clone()
     ankle, knee, other = (dataset.skeleton.index(name) for name in ("r_ankle", "r_knee", "l_ankle"))
-    answers[:, [ankle, other]] = model.codec.encode(torch.full((count, 2, 2), 2.0), torch.full((count, 2), 2))
-    model.forward = lambda images: Outputs((answers[:, None],), ())
+    predictions[:, [ankle, other]] = model.codec.encode(torch.full((count, 2, 2), 2.0), torch.full((count, 2), 2))
+    model.forward = lambda images: Outputs((predictions[:, None],), ())
     found = multi_scale.readings(model, dataset, count, batch_size=count)
     assert found["pckh"] == pytest.approx(14 / 16, abs=0.03)
     there = sample.presence > 0
@@ -89,7 +97,7 @@ def test_readings_are_what_they_say():
     assert "again" not in found
     # Magnified, the same maps are brought back to other places.
     assert found["pyramid"] <= found["pckh"]
-    # What a perturbed box shows is not looked at by a network that always answers the same.
+    # What a perturbed box shows is not looked at by a network that always predicts the same.
     assert found["box"] == found["pckh"]
     assert found["box_scale"] < found["box"]
     company = dataset.company(torch.arange(count) * dataset.length // count)
@@ -97,14 +105,46 @@ def test_readings_are_what_they_say():
     assert 0 <= found["company"] <= 1
 
 
-def test_a_network_with_regression_is_looked_at_again():
-    dataset = open_dataset("figures", "test", size=32)
-    model = MultiScale(size=32, stacks=1, features=8, depth=1, scales=1).eval()
-    found = multi_scale.readings(model, dataset, 12, open_dataset("figures", "train", size=32), 12)
-    assert 1 <= found["passes"] <= 7
-    assert 0 <= found["again"] <= 1
-    assert "pyramid" in found
+def test_readings_through_boxes_are_those_of_the_functions_they_name(monkeypatch):
+    dataset, count = open_dataset("figures", "test", size=32), 40
+    torch.manual_seed(1)
+    model = MultiScale(size=32, stacks=1, features=16, depth=2, scales=1)
+    # Long enough for some joints to be found.
+    recipe = Recipe(steps=150, batch_size=16, learning_rate=4e-3, clip=5.0, bf16=False)
+    train(model, open_dataset("figures", "train", size=32, difficulty="plain"), recipe, progress=False)
+    model.eval()
+    asked = []
+
+    def choose(network, people, *arguments, **options):
+        asked.append(people.split)
+        return real(network, people, *arguments, **options)
+
+    real = multi_scale.choose_thresholds
+    monkeypatch.setattr(multi_scale, "choose_thresholds", choose)
+    found = multi_scale.readings(model, dataset, count, open_dataset("figures", "train", size=32))
+    assert asked == ["validation"]
     assert 0 < found["mean_pose"] < 0.6
+
+    score = BENCHMARKS["mpii"].score
+    joints, _, truth = evaluate(model, dataset, count)
+    others = dataset.company(torch.arange(count) * dataset.length // count) > 0
+    some = Truth(*(value[others] for value in vars(truth).values()))
+    assert found["company"] == pytest.approx(float(score(joints[others], some).mean))
+    six, _, _ = evaluate(model, dataset, count, scales=multi_scale.PYRAMID)
+    assert found["pyramid"] == pytest.approx(float(score(six, truth).mean))
+    for name, boxes in (
+        ("box_scale", [Perturbation(scale=scale) for scale in multi_scale.SCALES]),
+        ("box_shift", [Perturbation(shift) for shift in multi_scale.SHIFTS]),
+    ):
+        through = scores_through_boxes(model, dataset, boxes, count)
+        assert found[name] == pytest.approx(sum(through) / len(boxes))
+    thresholds = real(model, open_dataset("figures", "validation", size=32), count)
+    again = conditional_testing(model, dataset, thresholds, count)
+    assert found["passes"] == pytest.approx(float(again.passes.float().mean()))
+    assert found["again"] == pytest.approx(float(score(again.joints, truth).mean))
+    # What these numbers are of differs, or the test would not tell them apart.
+    names = ("pckh", "company", "pyramid", "box_scale", "box_shift", "again")
+    assert len({round(found[name], 6) for name in names}) >= 5
 
 
 def test_validation_people_are_of_the_same_set():
@@ -128,9 +168,6 @@ def test_company_is_who_walks_by():
 
 
 def test_impossible_limbs_by_hand():
-    from posebook.evaluation.metrics import Truth, impossible_limbs
-    from posebook.skeleton import LSP
-
     joints = torch.rand(500, 14, 2, generator=torch.Generator().manual_seed(0)) * 100
     unknown = torch.full((500,), torch.nan)
     truth = Truth(joints, torch.full((500, 14), 2), unknown, torch.ones(500))
@@ -143,5 +180,8 @@ def test_impossible_limbs_by_hand():
     stretched = joints.clone()
     stretched[:, wrist] = joints[:, elbow] + 10 * 142
     assert impossible_limbs(stretched, truth, LSP) == pytest.approx(0.02 + 1 / len(LSP.limbs), abs=0.005)
+    # Heads are the unit where the set has them, and people without one are left out.
+    heads = Truth(joints, truth.presence, torch.where(torch.arange(500) < 400, 1.0, torch.nan), torch.full((500,), 1e3))
+    assert impossible_limbs(joints, heads, LSP) == pytest.approx(0.02, abs=0.003)
     truth.presence[:, wrist] = 0
     assert impossible_limbs(stretched, truth, LSP) == pytest.approx(0.02, abs=0.003)

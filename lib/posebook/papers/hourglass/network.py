@@ -1,6 +1,6 @@
 """The stacked hourglass of Newell, Yang, Deng: *Stacked Hourglass Networks for Human Pose Estimation*, ECCV 2016.
 
-HG-ms-nu has m stacks and n residual units a place; Newell's own is HG-8s-1u at 256 features and 256x256 pixels.
+HG-ms-nu has m stacks and n residual units per location; Newell's own is HG-8s-1u at 256 features and 256x256 pixels.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Hourglass(HeatmapNetwork):
         size: side of the input in pixels, a multiple of 4 * 2 ** depth.
         stacks: hourglasses one after the other, the m of HG-ms-nu.
         features: channels, a multiple of 4.
-        units: residual units a place, the n of HG-ms-nu.
+        units: residual units per location, the n of HG-ms-nu.
         depth: poolings inside an hourglass; Newell's 4 take 64 cells down to 4.
         sigma: standard deviation of the target's Gaussians, in cells of 4 pixels.
 

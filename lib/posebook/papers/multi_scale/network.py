@@ -8,7 +8,6 @@ looks at all of these heat maps together (MSR-net). No code of the authors' is k
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -76,6 +75,7 @@ class MultiScale(Hourglass):
     """
 
     name = "multi_scale"
+    phases = 3
 
     def __init__(
         self,
@@ -105,11 +105,8 @@ class MultiScale(Hourglass):
         if alpha and joints not in _ORDERS:
             known = ", ".join(f"{count} ({skeleton.name})" for count, skeleton in _ORDERS.items())
             raise ValueError(f"{self.name}: {joints} joints have no connections; give {known}, or alpha=0")
-        groups = _ORDERS[joints].structure if alpha else [[0]]
-        longest = max(map(len, groups))
-        # A pair among triplets names its last joint twice.
-        filled = [[*group, *[group[-1]] * (longest - len(group))] for group in groups]
-        self.register_buffer("groups", torch.tensor(filled), persistent=False)
+        groups = torch.tensor(_ORDERS[joints].structure) if alpha else torch.empty(0, 3, dtype=torch.long)
+        self.register_buffer("groups", groups, persistent=False)
         # Drawn after the hourglasses, which so start as Newell's do from the same seed.
         self.coarse = nn.ModuleList(_coarse(features, joints, scales) for _ in range(stacks))
         self.regression = Regression(joints, stacks, scales, features // 2, depth) if regression else None
@@ -132,7 +129,7 @@ class MultiScale(Hourglass):
         x = self.stem(images)  # (b, features, s / 4, s / 4)
         by_stack = []
         for stack, hourglass in enumerate(self.hourglasses):
-            *below, top = hourglass.scales(x)  # (b, features, ..., ...), coarse to fine
+            *below, top = hourglass.pyramid(x)  # (b, features, ..., ...), coarse to fine
             y = self.heads[stack](top)  # (b, features, s / 4, s / 4)
             maps = self.to_maps[stack](y)  # (b, joints, s / 4, s / 4)
             by_stack.append([*_read(self.coarse[stack], below), maps])
@@ -151,20 +148,22 @@ class MultiScale(Hourglass):
         finest = outputs.scales[-1]
         target = self.codec.of(finest).encode(batch.joints, batch.presence)  # (b, joints, s / 4, s / 4)
 
-        def total(maps: Iterable[Tensor]) -> Float[Tensor, ""]:
-            return sum((self._matching(some, target, batch) for some in maps), target.new_zeros(()))
-
-        terms = {}
-        for maps in outputs.scales:
+        terms, regression = {}, target.new_zeros(())
+        for scale, maps in enumerate(outputs.scales):
+            factor = finest.shape[-1] // maps.shape[-1]
+            truth = target if factor == 1 else F.max_pool2d(target, factor)  # (b, joints, cells, cells)
             trained = maps.unbind(1) if self.phase != REGRESSION else ()
-            terms[f"scale_{finest.shape[-1] // maps.shape[-1]}"] = total(trained)
+            terms[f"scale_{factor}"] = sum(
+                (self._matching(some, truth, batch) for some in trained), target.new_zeros(())
+            )
+            if outputs.regressed:
+                regression = regression + self._matching(outputs.regressed[scale], truth, batch)
         if self.regression is not None:
-            terms["regression"] = total(outputs.regressed)
+            terms["regression"] = regression
         return torch.stack(list(terms.values())).sum(), terms
 
     def _matching(self, maps: Tensor, target: Tensor, batch: Sample) -> Float[Tensor, ""]:
-        """Eq. (2) at the scale of these heat maps; `target` is at the finest."""
-        target = F.max_pool2d(target, target.shape[-1] // maps.shape[-1])
+        """Eq. (2) at one scale."""
         alpha, norm = self.settings["alpha"], self.settings["norm"]
         loss = heatmap_loss(maps, target, batch.presence, norm)
         if not alpha:
@@ -210,7 +209,7 @@ class Regression(nn.Module):
         seen = [F.interpolate(maps.flatten(1, 2), size=(cells, cells), mode="bilinear") for maps in scales]
         seen.append(F.adaptive_avg_pool2d(images, cells))  # (b, 3, s / 4, s / 4)
         x = F.relu(self.norm(self.conv(torch.cat(seen, 1))))  # (b, features, s / 4, s / 4)
-        *below, top = self.hourglass.scales(x)
+        *below, top = self.hourglass.pyramid(x)
         return tuple(maps.float() for maps in (*_read(self.coarse, below), self.to_maps(self.head(top))))
 
 
