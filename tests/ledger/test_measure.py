@@ -433,7 +433,10 @@ def test_a_set_that_is_not_here_is_not_measured(tmp_path, trained):
             "no claim or paper is called 'nothing'; the papers are soft_argmax, part_groups",
         ),
         (["--profile", "huge"], "have no profile 'huge'; they have quick, study, paper"),
-        (["--dataset", "coco"], "claims are measured on figures, mpii, lsp, lspet, lip, pascal; there is no 'coco'"),
+        (
+            ["--dataset", "coco"],
+            "claims are measured on figures, mpii, lsp, lspet, lip, pascal, flic; there is no 'coco'",
+        ),
         (["--device", "abacus", "--profile", "quick"], "device 'abacus' cannot be used here"),
         (["--budget", "soon"], "--budget is 'soon'; give a time as 90m, 2h or 45s"),
         (["--budget", "-3m"], "--budget is '-3m'; give a time as 90m, 2h or 45s"),

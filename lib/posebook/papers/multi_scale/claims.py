@@ -152,8 +152,8 @@ CLAIMS = (
         "supervision",
         "Sec. 4.3, multi-scale supervision",
         "Supervising heat maps at every scale improves the hourglass.",
-        f"{_MEASURE}, of the MSS-net minus that of the hourglass, one forward pass each. (The paper's hourglass had six "
-        "scales.)",
+        f"{_MEASURE}, of the MSS-net minus that of the hourglass, one forward pass each. (The paper's hourglass "
+        "had six scales.)",
         ("supervision", "hourglass"),
         paper_value=0.005,
         paper_numbers="MPII validation: 87.6 against 87.1",

@@ -22,9 +22,9 @@ PROFILES = {
     "study": HOURGLASS["study"].but(
         network=MultiScale, settings={"scales": 3}, schedule=restarted(one_cycle(0.1), PHASES), **_TRAINING
     ),
-    # Sec. 4.1: SGD from 5e-4; rotation and scaling. Departs: augmentation is the hourglass's here, with a mirror, shifts
-    # and colours; the rate falls by a factor of 5 at a half and at three quarters of each phase, in the paper whenever
-    # 8 epochs have brought nothing. Open: the batch, the momentum, and the rate that later phases begin with.
+    # Sec. 4.1: SGD from 5e-4; rotation and scaling. Departs: augmentation is the hourglass's here, with a mirror,
+    # shifts and colours; the rate falls by a factor of 5 at a half and at three quarters of each phase, in the paper
+    # whenever 8 epochs have brought nothing. Open: the batch, the momentum, and the rate that later phases begin with.
     "paper": HOURGLASS["paper"].but(
         network=MultiScale,
         settings={"scales": 4},
