@@ -16,7 +16,7 @@ from functools import partial
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from gpu.cases import LOSSES, NETWORKS, SIZE, network, people
 from posebook.association import PeopleCodec
@@ -139,8 +139,7 @@ def test_decoding(case, batch, device):
     here = network(case).eval()
     with torch.no_grad():
         outputs = here(batch.images)
-    parts = (None if part is None else part.to(device) for part in outputs) if isinstance(outputs, tuple) else None
-    theirs = outputs.to(device) if parts is None else type(outputs)(*parts)
+    theirs = tree_map_only(torch.Tensor, lambda part: part.to(device), outputs)
     joints, confidence = here.decode(outputs)
     others = copy.deepcopy(here).to(device).decode(theirs)
     torch.testing.assert_close(others[0].cpu(), joints, atol=1e-3, rtol=0)

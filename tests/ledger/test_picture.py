@@ -52,5 +52,8 @@ def test_without_any_far_claim_there_is_one_axis_and_without_claims_no_picture()
 def test_pictures_are_drawn_of_what_ships(tmp_path):
     drawn = draw_ledger(select(), pictures=tmp_path)
     names = {path.name for path in drawn}
-    assert names == {"ledger.png", *(f"ledger_{p}.png" for p in ("soft_argmax", "part_groups", "parsing_induced"))}
+    assert names == {
+        "ledger.png",
+        *(f"ledger_{p}.png" for p in ("soft_argmax", "part_groups", "multi_scale", "parsing_induced")),
+    }
     assert all(np.frombuffer(path.read_bytes()[:4], np.uint8).tolist() == [137, 80, 78, 71] for path in drawn)
