@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 
 import torch
-from timing import medians
+from timing import medians, row
 from torch import Tensor
 
 from posebook.compute.processes import pick_device
@@ -80,18 +80,10 @@ def measure(device: str = "auto", count: int = COUNT, size: int = SIZE) -> list[
     sample = people(count, size, pick_device(device))
     agree(sample)
     seconds = medians({"ours": ours(sample, AUGMENTATION), "baseline": kornia(sample, AUGMENTATION)}, repeats=15)
-    return [
-        {
-            "what": f"augmentation, {count} x 3 x {size} x {size}, with joints and part labels",
-            "ours": count / seconds["ours"],
-            "baseline": count / seconds["baseline"],
-            "unit": "images/s",
-            "ratio": seconds["baseline"] / seconds["ours"],
-            "note": "turn, scale, shift, mirror, colours; against kornia's AugmentationSequential for the whole batch",
-        }
-    ]
+    what = f"augmentation, {count} x 3 x {size} x {size}, with joints and part labels"
+    note = "turn, scale, shift, mirror, colours; against kornia's AugmentationSequential for the whole batch"
+    return [row(what, seconds, count, "images/s", note)]
 
 
 if __name__ == "__main__":
-    for row in measure():
-        print(row)
+    print(*measure(), sep="\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from timing import medians
+from timing import medians, row
 from torch import nn
 
 from posebook.compute.precision import autocast, has_bf16
@@ -39,19 +39,11 @@ def measure() -> list[dict]:
         x.requires_grad_()
         torch.testing.assert_close(ours(x), theirs(x))
         seconds = medians({"ours": step(ours, x), "baseline": step(theirs, x)})
-        rows.append(
-            {
-                "what": f"depthwise convolution 5x5, {images}x{channels}x{cells}x{cells}",
-                "ours": images / seconds["ours"],
-                "baseline": images / seconds["baseline"],
-                "unit": "images/s",
-                "ratio": seconds["baseline"] / seconds["ours"],
-                "note": f"forward and backward, {dtype}; against torch's own Conv2d",
-            }
-        )
+        what = f"depthwise convolution 5x5, {images}x{channels}x{cells}x{cells}"
+        note = f"forward and backward, {dtype}; against torch's own Conv2d"
+        rows.append(row(what, seconds, images, "images/s", note))
     return rows
 
 
 if __name__ == "__main__":
-    for row in measure():
-        print(row)
+    print(*measure(), sep="\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import torch
-from timing import medians
+from timing import medians, row
 
 from posebook.compute.precision import autocast, channels_last, has_bf16
 from posebook.compute.processes import pick_device
@@ -131,16 +131,8 @@ def _dtype(device: torch.device) -> str:
 def _row(what: str, settings: dict[str, int], count: int, seconds: dict[str, float], note: str) -> dict:
     size = settings["size"]
     about = f"{settings['stacks']} x {settings['features']} features, batch {count}"
-    return {
-        "what": f"hourglass {what} at {size}x{size}",
-        "ours": count / seconds["ours"],
-        "baseline": count / seconds["baseline"],
-        "unit": "images/s",
-        "ratio": seconds["baseline"] / seconds["ours"],
-        "note": f"{about}; {note}",
-    }
+    return row(f"hourglass {what} at {size}x{size}", seconds, count, "images/s", f"{about}; {note}")
 
 
 if __name__ == "__main__":
-    for row in measure():
-        print(row)
+    print(*measure(), sep="\n")

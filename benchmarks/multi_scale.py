@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from timing import medians
+from timing import medians, row
 from torch import Tensor
 
 from posebook.compute.precision import autocast, channels_last
@@ -65,13 +65,15 @@ def measure(device: str = "auto", count: int = 64, size: int = 128) -> list[dict
     for combination in ("sum", "maximum"):
         batch = max(1, count // 4)
         ways = {"ours": loss(batch, SIDES, where, combination), "baseline": loss(batch, SIDES, where, "")}
-        rows.append(_row(f"structure-aware loss ({combination}), four scales", batch, medians(ways), "loss of eq. (1)"))
+        what = f"structure-aware loss ({combination}), four scales, {batch} images"
+        rows.append(row(what, medians(ways), batch, "images/s", "against the loss of eq. (1)"))
 
     sample = Figures("train", size, where).batch(torch.arange(count))
     masking = KeypointMasking(1.0, 1.0)
     numbers = masking.draw(count, torch.Generator().manual_seed(0))
     ways = {"ours": lambda: masking.apply(sample, numbers, MPII), "baseline": step(sample)}
-    rows.append(_row(f"keypoint masking, {size} px", count, medians(ways, 3), "a training step of one stack"))
+    what = f"keypoint masking, {count} images of {size} px"
+    rows.append(row(what, medians(ways, 3), count, "images/s", "against a training step of one stack"))
 
     networks = {
         "ours": create("multi_scale", scales=3, regression=False, **NETWORK | {"size": size}),
@@ -82,21 +84,10 @@ def measure(device: str = "auto", count: int = 64, size: int = 128) -> list[dict
         name: partial(predict, channels_last(network).to(where).eval(), sample.images, flip=False, scales=scales[name])
         for name, network in networks.items()
     }
-    rows.append(_row(f"one pass of the MSS-net, {size} px", count, medians(ways, 3), "the hourglass on six scales"))
+    what = f"one pass of the MSS-net, {count} images of {size} px"
+    rows.append(row(what, medians(ways, 3), count, "images/s", "against the hourglass on six scales"))
     return rows
 
 
-def _row(what: str, count: int, seconds: dict[str, float], baseline: str) -> dict:
-    return {
-        "what": f"{what}, {count} images",
-        "ours": count / seconds["ours"],
-        "baseline": count / seconds["baseline"],
-        "unit": "images/s",
-        "ratio": seconds["baseline"] / seconds["ours"],
-        "note": f"against {baseline}",
-    }
-
-
 if __name__ == "__main__":
-    for row in measure():
-        print(row)
+    print(*measure(), sep="\n")

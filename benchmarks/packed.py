@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from timing import medians
+from timing import medians, row
 from torch import Tensor
 
 from posebook.datasets import open_dataset
@@ -65,21 +65,14 @@ def measure() -> list[dict]:
             "reader": lambda: epoch(photographs.batch),
             "loop": lambda: epoch(lambda indices: one_by_one(photographs, indices)),
         }
-        rate = {name: PEOPLE / seconds for name, seconds in medians(ways).items()}
+        seconds = medians(ways)
     about = f"{SIZE}x{SIZE} crops of {PHOTOGRAPH[0]}x{PHOTOGRAPH[1]} JPEGs, batches of {BATCH}"
+    note = f"{about}; against our own loop written plainly, Pillow for one image after the other"
     return [
-        {
-            "what": f"reading {ours}",
-            "ours": rate[key],
-            "baseline": rate["loop"],
-            "unit": "images/s",
-            "ratio": rate[key] / rate["loop"],
-            "note": f"{about}; against our own loop written plainly, Pillow for one image after the other",
-        }
-        for key, ours in (("packed", "a packed set"), ("reader", "photographs"))
+        row(f"reading {what}", {"ours": seconds[way], "baseline": seconds["loop"]}, PEOPLE, "images/s", note)
+        for way, what in (("packed", "a packed set"), ("reader", "photographs"))
     ]
 
 
 if __name__ == "__main__":
-    for row in measure():
-        print(f"{row['what']}: {row['ours']:.0f} against {row['baseline']:.0f} {row['unit']}, {row['ratio']:.1f} x")
+    print(*measure(), sep="\n")

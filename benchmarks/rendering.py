@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from timing import medians
+from timing import medians, row
 
 from posebook.compute.processes import pick_device
 from posebook.figures import dataset as figures
@@ -64,19 +64,10 @@ def measure(device: str = "auto", sizes: Iterable[int] = SIZES, people: int | No
 
         ways = {"ours": lambda draw=draw: draw(tiled), "baseline": lambda draw=draw: draw(painter)}
         seconds = medians(ways, repeats=5)
-        rows.append(
-            {
-                "what": f"rendering figures, {size}x{size}",
-                "ours": people / seconds["ours"],
-                "baseline": people / seconds["baseline"],
-                "unit": "images/s",
-                "ratio": seconds["baseline"] / seconds["ours"],
-                "note": f"{people} at once; against our own code written plainly, every shape at every pixel",
-            }
-        )
+        note = f"{people} at once; against our own code written plainly, every shape at every pixel"
+        rows.append(row(f"rendering figures, {size}x{size}", seconds, people, "images/s", note))
     return rows
 
 
 if __name__ == "__main__":
-    for row in measure():
-        print(row)
+    print(*measure(), sep="\n")

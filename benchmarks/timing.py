@@ -1,4 +1,4 @@
-"""Timing several ways of doing the same thing so that their ratio means something on a busy machine."""
+"""Timing several ways of doing the same thing so that their ratio means something on a busy machine, and its row."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ def medians(ways: dict[str, Callable[[], object]], repeats: int = 7) -> dict[str
         for name, way in ways.items():
             seconds[name].append(_seconds(way, calls[name]))
     return {name: statistics.median(times) for name, times in seconds.items()}
+
+
+def row(what: str, seconds: dict[str, float], count: int, unit: str, note: str) -> dict:
+    """A benchmark's row, of the seconds that "ours" and "baseline" take for so many of a thing."""
+    rates = {name: count / seconds[name] for name in ("ours", "baseline")}
+    return {"what": what, **rates, "unit": unit, "ratio": rates["ours"] / rates["baseline"], "note": note}
 
 
 def _seconds(way: Callable[[], object], calls: int) -> float:

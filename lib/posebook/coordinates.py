@@ -90,6 +90,49 @@ def warp(
 
 
 @dataclass(frozen=True)
+class Perturbation:
+    """Another box around people than their own window, as a detector may give it. By default it is the window.
+
+    Attributes:
+        shift: of its middle to the right and down, in sides of the person's window.
+        scale: of its side, in sides of the person's window; below 1 people look larger.
+
+    Raises:
+        ValueError: a scale that is not above 0.
+    """
+
+    shift: tuple[float, float] = (0.0, 0.0)
+    scale: float | int = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.scale > 0:
+            raise ValueError(f"perturbation: scale is {self.scale}; give sides of the person's window, above 0")
+
+    def box(
+        self, centre: Float[Tensor, "*b 2"], window: Float[Tensor, "*b"]
+    ) -> tuple[Float[Tensor, "*b 2"], Float[Tensor, "*b"]]:
+        """Centre and side of the box, of a window's."""
+        return centre + window[..., None] * centre.new_tensor(self.shift), window * self.scale
+
+    def then(self, other: Perturbation) -> Perturbation:
+        """The box that another perturbation makes of this one's."""
+        (x, y), (further_x, further_y) = self.shift, other.shift
+        return Perturbation((x + self.scale * further_x, y + self.scale * further_y), self.scale * other.scale)
+
+    def apply(self, points: Float[Tensor, "*b 2"], size: int) -> Float[Tensor, "*b 2"]:
+        """From pixels of the person's window to pixels of the box, both of `size` pixels a side."""
+        return (points - self._middle(points, size)) / self.scale + size / 2
+
+    def undo(self, points: Float[Tensor, "*b 2"], size: int) -> Float[Tensor, "*b 2"]:
+        """From pixels of the box to pixels of the person's window."""
+        return (points - size / 2) * self.scale + self._middle(points, size)
+
+    def _middle(self, points: Tensor, size: int) -> Float[Tensor, " 2"]:
+        """The box's middle in pixels of the person's window."""
+        return self.box(points.new_full((2,), size / 2), points.new_tensor(float(size)))[0]
+
+
+@dataclass(frozen=True)
 class HeatmapCodec:
     """Joints to heat maps and back; both ends live here so that they cannot drift apart.
 

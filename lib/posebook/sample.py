@@ -122,41 +122,6 @@ class Dataset(Protocol):
         """The people with these numbers."""
 
 
-@dataclass(frozen=True)
-class Perturbation:
-    """Another box around people than their own window, as a detector may give it.
-
-    Attributes:
-        shift: of its middle to the right and down, in sides of the person's window.
-        scale: of its side, in sides of the person's window; below 1 people look larger.
-
-    Raises:
-        ValueError: a scale that is not above 0.
-    """
-
-    shift: tuple[float, float] = (0.0, 0.0)
-    scale: float | int = 1.0
-
-    def __post_init__(self) -> None:
-        if not self.scale > 0:
-            raise ValueError(f"perturbation: scale is {self.scale}; give sides of the person's window, above 0")
-
-    def apply(self, points: Float[Tensor, "*b 2"], size: int) -> Float[Tensor, "*b 2"]:
-        """From pixels of the person's window to pixels of the perturbed box, both of `size` pixels a side."""
-        return (points - size * (0.5 + points.new_tensor(self.shift))) / self.scale + size / 2
-
-    def undo(self, points: Float[Tensor, "*b 2"], size: int) -> Float[Tensor, "*b 2"]:
-        """From pixels of the perturbed box to pixels of the person's window."""
-        return (points - size / 2) * self.scale + size * (0.5 + points.new_tensor(self.shift))
-
-
-def only_once(by: Perturbation, before: Perturbation | None) -> Perturbation:
-    """ValueError where people are seen through a perturbed box already."""
-    if before is not None:
-        raise ValueError(f"these people are seen through a perturbed box already ({before}): perturb the set itself")
-    return by
-
-
 def torso_size(
     joints: Float[Tensor, "b j 2"], presence: UInt8[Tensor, "b j"], skeleton: Skeleton
 ) -> Float[Tensor, " b"]:

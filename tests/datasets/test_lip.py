@@ -7,9 +7,10 @@ import zlib
 import pytest
 import torch
 
+from posebook.coordinates import Perturbation
 from posebook.datasets import lip, open_dataset, sets
 from posebook.datasets.lip import LIP, read_annotations
-from posebook.sample import Dataset, Perturbation
+from posebook.sample import Dataset
 from posebook.skeleton import MPII, PART_INDEX, PARTS
 from posebook.training.augment import Augmentation, augment
 from small_sets.lip import SIZES, write_part

@@ -70,7 +70,7 @@ def test_csv_people_have_the_window_of_their_box(tmp_path):
     assert found.presence[1].tolist() == [2] * 16
     head = 0.75 * np.linalg.norm(fields["part"][1, 8] - fields["part"][1, 9])
     assert found.head_size[1] == pytest.approx(head)
-    person = mpii._as_people(found, tmp_path)[torch.tensor([1])]
+    person = mpii.as_people(found, tmp_path)[torch.tensor([1])]
     low, high = fields["part"][1].min(0), fields["part"][1].max(0)
     # The file's pixels count from 1.
     np.testing.assert_allclose(person.centre[0], (low + high) / 2 - 0.5, rtol=1e-5)
@@ -222,7 +222,7 @@ def test_the_files_as_they_are(real_data):
     ratio = (valid.head_size / length)[length.isfinite()]
     assert ratio.median() == pytest.approx(mpii.HEAD_OF_JOINTS, abs=2e-3)
     assert ((ratio - mpii.HEAD_OF_JOINTS).abs() < 0.03).float().mean() > 0.99
-    box = mpii._as_people(valid, root)
+    box = mpii.as_people(valid, root)
     inside = ((valid.joints - box.centre[:, None]).abs() < box.window[:, None, None] / 2).all(-1)
     assert inside[valid.presence > 0].float().mean() > 0.99
     assert (len(read_annotations(root / "train_joints.csv")), len(read_split(root, "test"))) == (17928, 2958)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from posebook.coordinates import Perturbation
 from posebook.evaluation.conditional import (
     BOXES,
     Thresholds,
@@ -17,7 +18,7 @@ from posebook.evaluation.conditional import (
 )
 from posebook.figures.dataset import Figures
 from posebook.papers import create
-from posebook.sample import Perturbation, Sample
+from posebook.sample import Sample
 from posebook.skeleton import MPII
 
 SIZE, PEOPLE = 32, 40
@@ -80,6 +81,11 @@ def test_a_perturbation_and_back():
     # The person's window starts a quarter of the box's new side to the left of it.
     torch.testing.assert_close(by.apply(torch.tensor([48.0, 25.6]), 64), torch.tensor([32.0, 32.0]))
     torch.testing.assert_close(by.undo(by.apply(points, 64), 64), points)
+    # One after the other is the box that the second makes of the first's.
+    other = Perturbation(shift=(-0.3, 0.2), scale=1.7)
+    both = by.then(other)
+    torch.testing.assert_close(both.apply(points, 64), other.apply(by.apply(points, 64), 64), atol=1e-3, rtol=0)
+    assert Figures("test", 32).perturbed(by).perturbed(other).perturbation == both
     for scale in (0, -1.0):
         with pytest.raises(ValueError, match="perturbation: scale is"):
             Perturbation(scale=scale)

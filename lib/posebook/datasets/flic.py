@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
-from posebook.datasets.mpii import HEIGHT, Annotations, read_annotations
-from posebook.datasets.photographs import FROM_ONE, People, Photographs, assign, join_people
+from posebook.datasets.mpii import Annotations, as_people, read_annotations
+from posebook.datasets.photographs import People, Photographs, assign, join_people
 from posebook.sample import check_split
 from posebook.skeleton import FLIC as FLIC_SKELETON
 
@@ -40,7 +40,7 @@ class FLIC(Photographs):
 
     def read_people(self) -> People:
         """The people of the split that have any joint."""
-        return _as_people(read_split(self.root, self.split), self.root / "images")
+        return as_people(read_split(self.root, self.split), self.root / "images")
 
 
 def read_people(root: str | Path) -> People:
@@ -48,7 +48,7 @@ def read_people(root: str | Path) -> People:
     files = [path for name in ("train.h5", "valid.h5") if (path := Path(root) / name).is_file()]
     if not files:
         raise FileNotFoundError(f"{root} holds no annotations of FLIC: it needs train.h5 and valid.h5")
-    return join_people([_as_people(_read(file), Path(root) / "images") for file in files])
+    return join_people([as_people(_read(file), Path(root) / "images") for file in files])
 
 
 def read_split(root: str | Path, split: str) -> Annotations:
@@ -74,15 +74,3 @@ def _read(path: Path) -> Annotations:
     if people.skeleton is not FLIC_SKELETON:
         raise ValueError(f"{path} has the joints of {people.skeleton.name}, and FLIC has 11: open it as that set")
     return people[(people.presence > 0).any(1)]
-
-
-def _as_people(annotations: Annotations, folder: Path) -> People:
-    """The people with their windows, their frames in `folder`."""
-    return People(
-        paths=[folder / name for name in annotations.images],
-        joints=annotations.joints - FROM_ONE,
-        presence=annotations.presence,
-        centre=annotations.centre - FROM_ONE,
-        window=HEIGHT * annotations.scale,
-        head_size=annotations.head_size,
-    )

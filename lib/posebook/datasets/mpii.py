@@ -100,7 +100,7 @@ class MPII(Photographs):
 
     def read_people(self) -> People:
         """The people of the split that have any joint."""
-        return _as_people(read_split(self.root, self.split), self.root / "images")
+        return as_people(read_split(self.root, self.split), self.root / "images")
 
 
 def read_people(root: str | Path) -> People:
@@ -108,7 +108,7 @@ def read_people(root: str | Path) -> People:
     folder, splits = Path(root) / "images", []
     for split in ("train", "test"):
         try:
-            splits.append(_as_people(read_split(root, split), folder))
+            splits.append(as_people(read_split(root, split), folder))
         except FileNotFoundError:
             continue
     if not splits:
@@ -116,8 +116,8 @@ def read_people(root: str | Path) -> People:
     return join_people(splits)
 
 
-def _as_people(annotations: Annotations, folder: Path) -> People:
-    """The annotated people with their windows, their photographs in `folder`."""
+def as_people(annotations: Annotations, folder: Path) -> People:
+    """The annotated people with their windows, their photographs in `folder`, in pixels that count from 0."""
     centre, window = windows(annotations)
     return People(
         paths=[folder / name for name in annotations.images],
@@ -130,8 +130,13 @@ def _as_people(annotations: Annotations, folder: Path) -> People:
 
 
 def windows(annotations: Annotations) -> tuple[Float[Tensor, "n 2"], Float[Tensor, " n"]]:
-    """Centre and side of each person's window, the one networks are trained on, in the file's own pixels."""
+    """Centre and side of each person's window, the one networks are trained on, in the file's own pixels.
+
+    FLIC's has neither shift nor enlargement.
+    """
     scale = annotations.scale
+    if annotations.skeleton is FLIC:
+        return annotations.centre, HEIGHT * scale
     down = torch.stack([torch.zeros_like(scale), SHIFT * scale], -1)
     return annotations.centre + down, CONTEXT * HEIGHT * scale
 

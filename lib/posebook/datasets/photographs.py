@@ -19,9 +19,9 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from posebook.coordinates import inside, similarity, transform_points
+from posebook.coordinates import Perturbation, inside, similarity, transform_points
 from posebook.datasets.images import open_upright
-from posebook.sample import Perturbation, Sample, check_split, only_once, torso_size
+from posebook.sample import Sample, check_split, torso_size
 from posebook.skeleton import Skeleton
 
 # The smallest window around a person, in pixels: a single annotated joint has a box without extent.
@@ -119,7 +119,7 @@ class Photographs(ABC):
         self.root, self.split, self.size, self.widen = Path(root), split, size, widen
         self.device, self._room = torch.device(device), kept_bytes
         self.broken: dict[Path, str] = {}
-        self._by: Perturbation | None = None
+        self.perturbation = Perturbation()
         self._forget()
         self._warned = False
         self.people = self.read_people()
@@ -187,9 +187,9 @@ class Photographs(ABC):
         return int(((self.people.presence > 0) & ~inside(joints, self.size)).sum())
 
     def perturbed(self, by: Perturbation) -> Photographs:
-        """The same people through another box: other windows of their photographs. ValueError for a second time."""
+        """The same people through other boxes: other windows of their photographs."""
         other = copy(self)
-        other._by = only_once(by, self._by)
+        other.perturbation = self.perturbation.then(by)
         other._forget()
         return other
 
@@ -200,11 +200,9 @@ class Photographs(ABC):
     def _seen(self, indices: Int[Tensor, " b"]) -> People:
         """The people with these numbers, and the squares that are cut out around them."""
         people = self.people[indices]
-        people = replace(people, window=people.window.clamp_min(SMALLEST_WINDOW) * self.widen)
-        if self._by is None:
-            return people
-        shift = people.window[:, None] * torch.tensor(self._by.shift)
-        return replace(people, centre=people.centre + shift, window=people.window * self._by.scale)
+        window = people.window.clamp_min(SMALLEST_WINDOW) * self.widen
+        centre, window = self.perturbation.box(people.centre, window)
+        return replace(people, centre=centre, window=window)
 
     def _placed(self, people: People) -> Float[Tensor, "b j 2"]:
         """The joints in pixels of the crops, of people as `_seen` gives them."""

@@ -17,13 +17,13 @@ from torch import Tensor
 from posebook.datasets import lip
 from posebook.datasets.arrays import matlab_names
 from posebook.datasets.lsp import name_of, read_joints, read_labels
-from posebook.datasets.mpii import HEIGHT, read_annotations, windows
+from posebook.datasets.mpii import read_annotations, windows
 from posebook.datasets.photographs import box_around
 from posebook.datasets.tables import read_lines
 from posebook.grouping.information import JointHistogram
 from posebook.grouping.spectral import adjusted_rand, bootstrap_groups, named_groups, spectral_groups
 from posebook.sample import head_size, torso_size
-from posebook.skeleton import FLIC, LSP, MPII, Skeleton
+from posebook.skeleton import LSP, MPII, Skeleton
 
 # What poses can be scaled by, each with the side of the lattice in that unit where none is asked for.
 NORMALISATIONS = {"box": 2.5, "annotated": 1.5, "torso": 6.0, "head": 10.0}
@@ -103,9 +103,7 @@ def read_poses(path: str | Path) -> Poses:
     people = read_annotations(path)
     if path.suffix == ".csv":
         return Poses(people.skeleton, people.joints, people.presence)
-    if people.skeleton is FLIC:  # its files have no shift and no enlargement
-        return Poses(FLIC, people.joints, people.presence, people.centre, HEIGHT * people.scale)
-    return Poses(MPII, people.joints, people.presence, *windows(people))
+    return Poses(people.skeleton, people.joints, people.presence, *windows(people))
 
 
 def _columns(path: Path) -> int:

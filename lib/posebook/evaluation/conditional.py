@@ -18,10 +18,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from posebook.coordinates import Perturbation
 from posebook.evaluation.benchmarks import BENCHMARKS
 from posebook.evaluation.inference import evaluate, predict, spread
 from posebook.evaluation.metrics import Truth
-from posebook.sample import Dataset, Perturbation
+from posebook.sample import Dataset
 
 # Open: the paper does not say how boxes are perturbed. Here they are made smaller and larger, and moved to four sides.
 BOXES = (

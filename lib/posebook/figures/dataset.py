@@ -13,13 +13,13 @@ import torch
 from jaxtyping import Bool, Float, Int, Int64, UInt8
 from torch import Tensor
 
-from posebook.coordinates import inside
+from posebook.coordinates import Perturbation, inside
 from posebook.figures import occlusion, random, scenery
 from posebook.figures.palette import Draws
 from posebook.figures.people import Build, dress, measure, own_shapes
 from posebook.figures.prior import PosePrior
 from posebook.figures.raster import Canvas, Shapes, rasterise
-from posebook.sample import HEAD_OF_JOINTS, Perturbation, Sample, check_split, only_once, torso_size
+from posebook.sample import HEAD_OF_JOINTS, Sample, check_split, torso_size
 from posebook.skeleton import MPII, TAGS
 
 DIFFICULTIES = ("life", "objects", "plain")
@@ -90,15 +90,15 @@ class Figures:
         self.length = LENGTHS[split]
         self._prior = PosePrior.load().to(self.device)
         self._own = own_shapes().to(self.device)
-        self._by: Perturbation | None = None
+        self.perturbation = Perturbation()
 
     def perturbed(self, by: Perturbation) -> Figures:
-        """The same people and scenes through another box. ValueError for a second time.
+        """The same people and scenes through other boxes.
 
         Beyond the image, people and objects go on as they are, and the ground as it ends there.
         """
         other = copy(self)
-        other._by = only_once(by, self._by)
+        other.perturbation = self.perturbation.then(by)
         return other
 
     def batch(self, indices: Int[Tensor, " b"]) -> Sample:
@@ -140,9 +140,9 @@ class Figures:
             hiding = occlusion.objects(keys, joints, inside(joints, self.size), hidden, self.occluded, self.size)
             objects = Shapes.join([objects, hiding])
         shapes = Shapes.join([objects, bodies])
-        if self._by is not None:
-            shapes = shapes.perturbed(self._by, self.size)
-            layout = replace(layout, poses=self._by.apply(layout.poses, self.size))
+        if self.perturbation != Perturbation():
+            shapes = shapes.perturbed(self.perturbation, self.size)
+            layout = replace(layout, poses=self.perturbation.apply(layout.poses, self.size))
         images, canvas = self._paint(keys, shapes)
         # From here on shapes are numbered from the first body on, objects and background below 0.
         canvas.shape -= objects.depth.shape[1]
@@ -177,7 +177,7 @@ class Figures:
         for part in torch.arange(len(keys), device=self.device).split(at_once):
             light = scenery.light(keys[part])
             canvases.append(rasterise(shapes.map(lambda value, part=part: value[part]), self.size, light))
-            images.append(scenery.photograph(keys[part], canvases[-1], self.size, self.difficulty, self._by))
+            images.append(scenery.photograph(keys[part], canvases[-1], self.size, self.difficulty, self.perturbation))
         return torch.cat(images), Canvas.join(canvases)
 
     def _label(self, indices: Tensor, layout: Layout, build: Build, canvas: Canvas, images: Tensor) -> Sample:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from posebook.sample import Perturbation
+from posebook.coordinates import Perturbation
 
 TILE = 8
 

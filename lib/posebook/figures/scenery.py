@@ -10,11 +10,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from posebook.coordinates import similarity, warp
+from posebook.coordinates import Perturbation, similarity, warp
 from posebook.figures import palette
 from posebook.figures.palette import Draws
 from posebook.figures.raster import NO_CUT, Canvas, Shapes
-from posebook.sample import Perturbation
 
 # Owners of shapes that are no person: the background, and what stands before people.
 BACKDROP, OBJECT = 0, 255
@@ -157,7 +156,7 @@ def _weights(cells: int, size: int, device: torch.device) -> Float[Tensor, "n s"
 
 
 def photograph(
-    keys: Int64[Tensor, " b"], canvas: Canvas, size: int, difficulty: str, by: Perturbation | None = None
+    keys: Int64[Tensor, " b"], canvas: Canvas, size: int, difficulty: str, by: Perturbation
 ) -> Float[Tensor, "b 3 s s"]:
     """The finished picture: shapes before the ground, seen through a lens, exposed, with the sensor's noise.
 
@@ -167,10 +166,9 @@ def photograph(
     draws = Draws(keys, 16, _CAMERA)
     drawn = (canvas.shape >= 0)[:, None]
     ground = _ground(keys, size, difficulty)
-    if by is not None:
-        centre = size * (0.5 + ground.new_tensor(by.shift)).expand(len(keys), 2)
-        window = ground.new_full((len(keys),), by.scale * size)
-        ground = warp(ground, similarity(centre, window, size), size, padding="border")
+    if by != Perturbation():
+        centre, side = by.box(ground.new_full((len(keys), 2), size / 2), ground.new_full((len(keys),), size))
+        ground = warp(ground, similarity(centre, side, size), size, padding="border")
     image = torch.where(drawn, canvas.colour, ground)
     # A lens blurs by more pixels the more there are; three taps, each way, are enough for edges without stairs.
     soft = draws.uniform(0.1, 0.26)[:, None, None, None]

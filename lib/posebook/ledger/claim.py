@@ -152,8 +152,10 @@ def claims_of(paper: str) -> PaperClaims:
 def complete(
     found: dict[str, float], predicted: Float[Tensor, "b j 2"], truth: Truth, dataset: Dataset, train: Dataset | None
 ) -> dict[str, float | list[float | None]]:
-    """A network's readings on held-out people, with those that every paper has.
+    """A network's readings on held-out people, with those that every paper has: fractions, means over joints.
 
+        pckh                  of all joints, PCKh@0.5 or what the set's benchmark has in its place
+        visible, occluded     of these joints alone, where the set tells
         mean_pose             of one prediction for everybody, the mean of 1,000 people of `train`
         curve, by_joint, ...  as `Benchmark.summary` has them
 
@@ -164,6 +166,8 @@ def complete(
         train: the set that the network was trained on; None gives no `mean_pose`.
     """
     benchmark = BENCHMARKS[dataset.skeleton.name]
+    for name, among in (("pckh", "all"), ("visible", "visible"), ("occluded", "occluded")):
+        found = found | {name: float(benchmark.score(predicted, truth, among=among).mean)}
     if train is not None:
         everybody = mean_pose(train).cpu().expand_as(truth.joints) * (dataset.size / train.size)
         found = found | {"mean_pose": float(benchmark.score(everybody, truth).mean)}

@@ -28,6 +28,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from posebook.compute.precision import autocast, channels_last
 from posebook.compute.processes import first_process_decides, keep_memory, processes, sum_over_processes
+from posebook.coordinates import Perturbation
 from posebook.evaluation.inference import evaluate
 from posebook.layers.batch_norm import share_batch_norm
 from posebook.sample import Dataset, Sample
@@ -409,5 +410,5 @@ def _described(dataset: Dataset) -> dict:
     plain = {k: v for k, v in vars(dataset).items() if not k.startswith("_") and type(v) in kinds}
     fixed = {"name": dataset.name, "split": dataset.split, "size": dataset.size, "length": dataset.length}
     # A key of its own, so that sets in their own windows are what they were.
-    by = getattr(dataset, "_by", None)
-    return fixed | plain | ({} if by is None else {"perturbed": asdict(by)})
+    by = getattr(dataset, "perturbation", Perturbation())
+    return fixed | plain | ({} if by == Perturbation() else {"perturbation": asdict(by)})

@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from posebook.coordinates import Perturbation
 from posebook.datasets import open_dataset
 from posebook.evaluation.benchmarks import BENCHMARKS
 from posebook.evaluation.conditional import conditional_testing, scores_through_boxes
@@ -15,7 +16,6 @@ from posebook.evaluation.metrics import Truth, impossible_limbs
 from posebook.ledger.work import Work
 from posebook.papers.multi_scale import claims as multi_scale
 from posebook.papers.multi_scale.network import MultiScale, Outputs
-from posebook.sample import Perturbation
 from posebook.skeleton import LSP
 from posebook.training.loop import train
 from posebook.training.recipe import Recipe

@@ -6,6 +6,7 @@ from functools import partial
 
 from torch import nn
 
+from posebook.coordinates import Perturbation
 from posebook.datasets import open_dataset
 from posebook.evaluation.benchmarks import BENCHMARKS
 from posebook.evaluation.conditional import choose_thresholds, conditional_testing, scores_through_boxes
@@ -15,7 +16,7 @@ from posebook.figures.dataset import Figures
 from posebook.ledger.claim import Length, PaperClaims, SeedReadings, Variant, comparison, complete, details_of, minus
 from posebook.papers.multi_scale.network import MultiScale
 from posebook.papers.multi_scale.profiles import PROFILES as TRAINING
-from posebook.sample import Dataset, Perturbation
+from posebook.sample import Dataset
 from posebook.training.masking import KeypointMasking
 from posebook.training.profile import ADAMW
 
@@ -70,7 +71,6 @@ def readings(
 
     All are means over joints, of PCKh@0.5 or of what the set's benchmark has in its place.
 
-        pckh, visible, occluded  all joints, and these, where the set tells
         company                  all joints, of people that others walk by (figures)
         limbs                    share of predicted limbs that are shorter or longer than nearly all true ones
         pyramid                  of the plain hourglass, over six scales
@@ -89,11 +89,7 @@ def readings(
     """
     score = BENCHMARKS[dataset.skeleton.name].score
     predicted, _, truth = evaluate(model, dataset, count, batch_size)
-    found = {
-        name: float(score(predicted, truth, among=among).mean)
-        for name, among in (("pckh", "all"), ("visible", "visible"), ("occluded", "occluded"))
-    }
-    found["limbs"] = impossible_limbs(predicted, truth, dataset.skeleton)
+    found = {"limbs": impossible_limbs(predicted, truth, dataset.skeleton)}
     if dataset.name == "figures":
         with_others = (dataset.company(spread(dataset, count)) > 0).cpu()
         some = Truth(*(value[with_others] for value in vars(truth).values()))

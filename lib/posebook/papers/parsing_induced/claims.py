@@ -128,8 +128,6 @@ def readings(
 ) -> dict[str, float | list[float | None]]:
     """Everything the claims need to know of a trained network: fractions over held-out people, one scale, no flip.
 
-        pckh                mean over joints of PCKh@0.5, or of what the set's benchmark has in its place
-        visible, occluded   the same of these joints, where the set tells
         miou                mean IoU of the parts, of networks that parse a set with labels
         others, mean        pckh with the kernels of another image and with the batch's mean kernels, where the network
                             predicts kernels
@@ -145,19 +143,12 @@ def readings(
     """
     if model.settings["people"]:
         return {"map": float(evaluate_people(model, dataset, count, batch_size).benchmark_mean)}
-    benchmark = BENCHMARKS[dataset.skeleton.name]
-
-    def pckh(network: nn.Module, among: str = "all") -> float:
-        predicted, _, truth = evaluate(network, dataset, count, batch_size)
-        return float(benchmark.score(predicted, truth, among=among).mean)
-
     predicted, _, truth = evaluate(model, dataset, count, batch_size)
-    found = {
-        name: float(benchmark.score(predicted, truth, among=among).mean)
-        for name, among in (("pckh", "all"), ("visible", "visible"), ("occluded", "occluded"))
-    }
+    found = {}
     if model.settings["variant"] == "pil":
-        found["others"], found["mean"] = pckh(OthersKernels(model)), pckh(MeanKernels(model))
+        score = BENCHMARKS[dataset.skeleton.name].score
+        for name, network in (("others", OthersKernels(model)), ("mean", MeanKernels(model))):
+            found[name] = float(score(evaluate(network, dataset, count, batch_size)[0], truth).mean)
     if model.to_parts is not None and dataset.name in _LABELLED:
         found["miou"] = float(parsing_score(parse(model, dataset, count, batch_size)).mean_iou)
     return complete(found, predicted, truth, dataset, train)

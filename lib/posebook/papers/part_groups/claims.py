@@ -93,10 +93,8 @@ def readings(
 
     All are means over joints, of PCKh@0.5 or of what the set's benchmark has in its place.
 
-        pckh                            all joints
         hard                            the ten hard joints of Sec. 4.3, which the paper's ablations are about
         hard_visible, hard_occluded     of these, where the set tells
-        visible, occluded               all joints, where the set tells
         upper, lower                    joints above the hips; hips, pelvis and knees
         share_0.3, share_0.3_occluded   on figures of whose joints 0.3 are hidden, and so on: all joints, and the hidden
 
@@ -116,8 +114,7 @@ def readings(
     def average(among: str, names: tuple[str, ...]) -> float:
         return float(scores[among].average(tuple(name for name in names if name in own)))
 
-    found = {"pckh": float(scores["all"].mean), "hard": average("all", HARD_JOINTS)}
-    found |= {among: float(scores[among].mean) for among in ("visible", "occluded")}
+    found = {"hard": average("all", HARD_JOINTS)}
     found |= {f"hard_{among}": average(among, HARD_JOINTS) for among in ("visible", "occluded")}
     found |= {"upper": average("all", UPPER), "lower": average("all", LOWER)}
     if dataset.name == "figures":

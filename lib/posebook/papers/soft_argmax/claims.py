@@ -68,14 +68,13 @@ def readings(
 
         pckh, tight         the network's own answer: soft-argmax, or the highest cell with the quarter offset
         auc                 of its own answer, from 0 to the benchmark's threshold
-        visible, occluded   of its own answer, among these joints alone, where the set tells
         block_1, block_2    its answer after each block
         peak, peak_tight    the highest cell of the (part-based) maps with the quarter offset
         plain, plain_tight  the same without an offset: argmax
         part_only, part_only_tight  soft-argmax of the part-based maps alone, without context   (regression)
         mass                probability mass of a part-based map around the true joint           (regression)
 
-    With what `complete` adds.
+    With what `complete` adds of its own answer.
 
     Args:
         model: `SoftArgmax` or `SoftArgmaxDetection`.
@@ -98,7 +97,6 @@ def readings(
     found |= {"tight" if name == "pckh" else f"{name}_tight": score(name, threshold=tight) for name in answers}
     curve = benchmark.score(answers["pckh"], truth, thresholds(benchmark.threshold))
     found["auc"] = float(auc(curve)[0].nanmean())
-    found |= {among: score("pckh", among=among) for among in ("visible", "occluded")}
     if masses[0] is not None:
         found["mass"] = float(torch.cat(masses).nanmean(0).nanmean())
     return complete(found, answers["pckh"], truth, dataset, train)
