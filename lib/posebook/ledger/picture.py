@@ -120,5 +120,5 @@ def _words(row: Row, *about: str) -> str:
     """The claim in words, in two lines at most; behind it what else is to be said, and of how many seeds it is."""
     lines = textwrap.wrap(row.claim.statement, 78)
     lines = lines if len(lines) < 3 else [lines[0], f"{lines[1].rstrip('.,')} ..."]
-    told = "; ".join([*filter(None, about), f"{len(row.seeds)} seeds"])
+    told = "; ".join([*filter(None, about), row.counted])
     return "\n".join([*lines[:-1], f"{lines[-1]} [{told}]"])

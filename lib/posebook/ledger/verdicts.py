@@ -81,6 +81,11 @@ class Row:
     reason: str | None = None
 
     @property
+    def counted(self) -> str:
+        """How many seeds it has, in words."""
+        return "one seed" if len(self.seeds) == 1 else f"{len(self.seeds)} seeds"
+
+    @property
     def id(self) -> str:
         """The claim's."""
         return self.claim.id
@@ -248,8 +253,7 @@ def render(rows: list[Row]) -> str:
 
 def in_words(row: Row) -> str:
     """A measured claim as a paragraph: verdict, interval, the paper's numbers, and the means that it is made of."""
-    seeds = f"{len(row.seeds)} seeds" if len(row.seeds) > 1 else "one seed"
-    text = f"{row.id} ({row.claim.place}), on {row.on}, {seeds}: {row.told}. "
+    text = f"{row.id} ({row.claim.place}), on {row.on}, {row.counted}: {row.told}. "
     text += f"Mean {points(row.mean)} percentage points, "
     if row.ci95 is None:
         text += "no interval, so no verdict either way"
