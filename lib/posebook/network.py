@@ -9,6 +9,9 @@ Every network is used in the same way:
 `network.name` is what the catalogue in `papers` calls it, and `network.settings` what it was made with, `joints` and
 `size` among it; all have defaults. A network that makes heat maps also has `maps(outputs)`, (b, j, h, w), and a `codec`
 that reads them: inference then averages maps over flips and scales, and coordinates otherwise.
+
+One that is trained in phases has their number in `phases`; `enter(phase)` has it train what that phase trains, and
+`phase` is the one that it is in.
 """
 
 from __future__ import annotations
