@@ -13,7 +13,7 @@ from posebook.compute.precision import autocast, channels_last
 from posebook.compute.processes import pick_device
 from posebook.evaluation.inference import predict
 from posebook.figures.dataset import Figures
-from posebook.losses import heatmap_mse, structure_loss
+from posebook.losses import heatmap_loss, structure_aware_loss
 from posebook.papers import create
 from posebook.papers.multi_scale.claims import PYRAMID
 from posebook.sample import Sample
@@ -34,10 +34,9 @@ def loss(count: int, sides: tuple[int, ...], device: torch.device, combination: 
     groups = torch.tensor(MPII.structure, device=device)
 
     def at_one(some: Tensor, truth: Tensor) -> Tensor:
-        found = heatmap_mse(some, truth, presence)
-        if combination:
-            found = found + structure_loss(some, truth, presence, groups, combination) / 16
-        return found
+        if not combination:
+            return heatmap_loss(some, truth, presence)
+        return structure_aware_loss(some, truth, presence, groups, 1 / 16, combination)
 
     def run() -> None:
         total = sum(at_one(some, truth) for some, truth in zip(maps, target, strict=True))

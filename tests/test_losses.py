@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from posebook.coordinates import HeatmapCodec
-from posebook.losses import NORMS, elastic_net, heatmap_loss, heatmap_mse, presence_cross_entropy, structure_loss
+from posebook.losses import (
+    NORMS,
+    elastic_net,
+    heatmap_loss,
+    heatmap_mse,
+    presence_cross_entropy,
+    structure_aware_loss,
+    structure_loss,
+)
 
 
 def case(count: int = 4, joints: int = 3) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -166,13 +174,28 @@ def test_equation_2_one_cell_at_a_time(norm, combination):
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("combination", ["sum", "maximum"])
+def test_both_terms_of_equation_2_at_once(norm, combination):
+    maps, target, presence = case()
+    presence[1, 2] = 0
+    gradients = []
+    for both in (True, False):
+        some = maps.clone().requires_grad_()
+        if both:
+            loss = structure_aware_loss(some, target, presence, GROUPS, 0.3, combination, norm)
+        else:
+            loss = heatmap_loss(some, target, presence, norm)
+            loss = loss + 0.3 * structure_loss(some, target, presence, GROUPS, combination, norm)
+        gradients.append([loss.detach(), *torch.autograd.grad(loss, some)])
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("combination", ["sum", "maximum"])
 def test_norms_have_a_finite_gradient_at_no_error(norm, combination):
     _, target, presence = case()
     presence[0] = 0
     maps = target.clone().requires_grad_()
-    loss = heatmap_loss(maps, target, presence, norm) + structure_loss(
-        maps, target, presence, GROUPS, combination, norm
-    )
+    loss = structure_aware_loss(maps, target, presence, GROUPS, 1.0, combination, norm)
     loss.backward()
     assert loss == 0
     assert torch.count_nonzero(maps.grad) == 0

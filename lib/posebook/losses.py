@@ -80,15 +80,50 @@ def structure_loss(
     """
     there = presence > 0  # (b, j)
     if combination == "sum":
-        belongs = maps.new_zeros(len(groups), maps.shape[1], dtype=torch.float32).scatter_(1, groups, 1.0)
         error = (maps.float() - target).flatten(2)  # (b, j, h * w)
-        combined = ((belongs * there[:, None]) @ error).unflatten(2, maps.shape[2:])  # (b, groups, h, w)
+        combined = (_membership(groups, there.float()) @ error).unflatten(2, maps.shape[2:])  # (b, groups, h, w)
     elif combination == "maximum":
         anyone = there[:, groups].any(2)[..., None, None]
         combined = (_highest(maps.float(), there, groups) - _highest(target, there, groups)) * anyone
     else:
         raise ValueError(f"combination is '{combination}'; give {' or '.join(COMBINATIONS)}")
     return _size(combined, norm).sum(1).mean()
+
+
+def structure_aware_loss(
+    maps: Float[Tensor, "b j h w"],
+    target: Float[Tensor, "b j h w"],
+    presence: Shaped[Tensor, "b j"],
+    groups: Int[Tensor, "groups k"],
+    alpha: float,
+    combination: str = "sum",
+    norm: str = "squared",
+) -> Float[Tensor, ""]:
+    """The structure-aware loss, eq. (2) of Ke et al. (ECCV 2018): `heatmap_loss` plus alpha times `structure_loss`.
+
+    With the sum of maps and the squared norm both terms are quadratic in the differences of maps, e, and together they
+    are the sum of A_ij <e_i, e_j> over pairs of joints: one product of matrices, as cheap as the first term alone.
+
+    Args:
+        alpha: weight of the second term.
+        presence, groups, combination, norm: as in the two losses.
+
+    Raises:
+        ValueError: an unknown combination or norm.
+    """
+    if (combination, norm) != ("sum", "squared"):
+        structure = structure_loss(maps, target, presence, groups, combination, norm)
+        return heatmap_loss(maps, target, presence, norm) + alpha * structure
+    there = (presence > 0).float()  # (b, j)
+    belongs = _membership(groups, there)  # (b, groups, j)
+    weights = alpha * belongs.transpose(1, 2) @ belongs + torch.diag_embed(there) / maps.shape[1]  # (b, j, j)
+    error = (maps.float() - target).flatten(2)  # (b, j, h * w)
+    return (weights * (error @ error.transpose(1, 2))).sum((1, 2)).mean()
+
+
+def _membership(groups: Int[Tensor, "groups k"], there: Float[Tensor, "b j"]) -> Float[Tensor, "b groups j"]:
+    """1 where a joint belongs to a group and is there."""
+    return there.new_zeros(len(groups), there.shape[1]).scatter_(1, groups, 1.0) * there[:, None]
 
 
 def _highest(

@@ -88,6 +88,13 @@ LOSSES: dict[str, tuple[Callable[..., Tensor], Callable[[], tuple[Tensor, ...]]]
         partial(losses.structure_loss, combination="maximum", norm="cells"),
         lambda: (_random(4, 5, 16, 16), 1 - _random(4, 5, 16, 16), _presence(), torch.tensor([[0, 1, 1], [2, 3, 4]])),
     ),
+    "structure_aware_loss": (
+        losses.structure_aware_loss,
+        lambda: (
+            *(_random(4, 5, 16, 16), 1 - _random(4, 5, 16, 16), _presence()),
+            *(torch.tensor([[0, 1, 1], [2, 3, 4]]), 0.1),
+        ),
+    ),
     "elastic_net": (losses.elastic_net, lambda: (_random(4, 5, 2), 1 - _random(4, 5, 2), _presence())),
     "presence_cross_entropy": (losses.presence_cross_entropy, lambda: (8 * _random(4, 5) - 4, _presence())),
     "parsing_cross_entropy": (losses.parsing_cross_entropy, lambda: (9 * _random(4, 7, 8, 8), _labels())),

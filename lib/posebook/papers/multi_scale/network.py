@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from posebook.layers.hourglass import HourglassBlock
-from posebook.losses import COMBINATIONS, NORMS, heatmap_loss, structure_loss
+from posebook.losses import COMBINATIONS, NORMS, heatmap_loss, structure_aware_loss
 from posebook.network import check_choice, check_counts, chosen
 from posebook.papers.hourglass.network import Head, Hourglass
 from posebook.sample import Sample
@@ -165,11 +165,10 @@ class MultiScale(Hourglass):
     def _matching(self, maps: Tensor, target: Tensor, batch: Sample) -> Float[Tensor, ""]:
         """Eq. (2) at one scale."""
         alpha, norm = self.settings["alpha"], self.settings["norm"]
-        loss = heatmap_loss(maps, target, batch.presence, norm)
         if not alpha:
-            return loss
+            return heatmap_loss(maps, target, batch.presence, norm)
         combination = self.settings["combination"]
-        return loss + alpha * structure_loss(maps, target, batch.presence, self.groups, combination, norm)
+        return structure_aware_loss(maps, target, batch.presence, self.groups, alpha, combination, norm)
 
     def maps(self, outputs: Outputs) -> Float[Tensor, "b joints cells cells"]:
         """The heat maps that joints are read from: the MSR-net's finest, or without one the last stack's."""
