@@ -54,10 +54,15 @@ INFORMATION, BRANCHES, GROUPS, OCCLUDED = (
 KERNELS, LEARNER, LOSSES, SEVERAL = (
     f"4_parsing_induced/{name}" for name in ("1_adaptive_convolution", "2_learner", "3_training", "4_evaluation")
 )
+SUPERVISED, STRUCTURE, MASKED, ROBUST = (
+    f"3_multi_scale/{name}" for name in ("1_supervision", "2_structure_loss", "3_masking_and_training", "4_evaluation")
+)
 # They draw no people of a set, or read its annotations alone.
 OWN_SETS = {f"{DERIVES}.ipynb", f"{INFORMATION}.ipynb"}
 # They read a run's folder, or keep nothing.
-UNWRITTEN = {f"{name}.ipynb" for name in (DERIVES, TRUNK, INFORMATION, BRANCHES, KERNELS, LEARNER)}
+UNWRITTEN = {
+    f"{name}.ipynb" for name in (DERIVES, TRUNK, INFORMATION, BRANCHES, KERNELS, LEARNER, SUPERVISED, STRUCTURE, ROBUST)
+}
 
 
 @pytest.fixture(autouse=True)
@@ -175,6 +180,10 @@ def test_a_folder_that_cannot_be_written_to_is_told(notebook, tmp_path):
         (LOSSES, {"difficulty": "hard"}, "no difficulty is called 'hard'|difficulty"),
         (SEVERAL, {"steps": 5}, "^steps is 5, and section 6 cuts runs into ten parts"),
         (SEVERAL, {"steps": -20}, "^steps is -20; give a whole number"),
+        (MASKED, {"cover": 1.5}, "^masking: cover is 1.5; give a part of the images, 0 to 1$"),
+        (MASKED, {"duplicate": -0.1}, "^masking: duplicate is -0.1; give a part of the images, 0 to 1$"),
+        (MASKED, {"patch": 0}, "^masking: size is 0; give a fraction of the image's side above 0, up to 0.5$"),
+        (MASKED, {"patch": True}, "^masking: size is True; give a fraction"),
         (SEVERAL, {"control": "yes"}, "^control is 'yes'; give True or False$"),
     ],
 )

@@ -49,10 +49,11 @@ class KeypointMasking:
 
     def __post_init__(self) -> None:
         for name in ("cover", "duplicate"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"masking: {name} is {getattr(self, name)}; give a part of the images, 0 to 1")
-        if not 0 < self.size <= 0.5:
-            raise ValueError(f"masking: size is {self.size}; give a fraction of the image's side above 0, up to 0.5")
+            value = getattr(self, name)
+            if not _number(value) or not 0 <= value <= 1:
+                raise ValueError(f"masking: {name} is {value!r}; give a part of the images, 0 to 1")
+        if not _number(self.size) or not 0 < self.size <= 0.5:
+            raise ValueError(f"masking: size is {self.size!r}; give a fraction of the image's side above 0, up to 0.5")
 
     def draw(self, count: int, generator: torch.Generator) -> Float[Tensor, "b 2 numbers"]:
         """The random numbers for `count` images: for each kind whether, which joint, and the candidates."""
@@ -86,6 +87,10 @@ class KeypointMasking:
             background = _farthest(sample, around.clamp(side / 2, sample.size - side / 2), skeleton)
             sample = _paste(sample, joint, background, side, found & (numbers[:, 1, 0] < self.duplicate))
         return sample
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _visible_joint(sample: Sample, number: Float[Tensor, " b"]) -> tuple[Float[Tensor, "b 2"], Tensor]:
