@@ -160,12 +160,10 @@ def describe(model: str, assignments: tuple[str, ...], as_json: bool) -> None:
 )
 @click.option(
     "--annotations",
-    required=True,
     help="MPII's or FLIC's .h5, MPII's .mat, .json or .csv, LIP's .csv, LSP's joints.mat.",
 )
 @click.option(
     "--predictions",
-    required=True,
     help=".h5 or .mat: preds, people x joints x 2 in any order of axes; .csv: in each line a photograph and x, y or "
     "x, y, v of each joint.",
 )
@@ -176,10 +174,36 @@ def describe(model: str, assignments: tuple[str, ...], as_json: bool) -> None:
     show_default=True,
     help="Left and right: the person's own, or the image's.",
 )
+@click.option("--parsing", help="In place of joints: a folder of predicted label maps, PNG; with --labels, for lip.")
+@click.option("--labels", help="The folder of the true label maps, of the same names.")
+@click.option("--check", is_flag=True, help="Say what is wrong with the folder of --parsing, and score nothing.")
+@click.option("--jobs", default=-1, help="Processes that read label maps.  [default: all cores]")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @_friendly
-def score(dataset: str, annotations: str, predictions: str, centric: str, as_json: bool) -> None:
-    """Score a file of predicted joints: the table that papers print, and the same joint by joint."""
+def score(
+    dataset: str,
+    annotations: str | None,
+    predictions: str | None,
+    centric: str,
+    parsing: str | None,
+    labels: str | None,
+    check: bool,
+    jobs: int,
+    as_json: bool,
+) -> None:
+    """Score predicted joints, or predicted label maps: the tables that papers print.
+
+    Joints are --predictions against --annotations, label maps --parsing against --labels.
+    """
+    if parsing or labels or check:
+        if annotations or predictions or not (parsing and labels):
+            raise ValueError("label maps are scored with --parsing and --labels together, and without files of joints")
+        if dataset != "lip":
+            raise ValueError(f"label maps of {dataset} are not known: give --dataset lip")
+        _score_label_maps(parsing, labels, check, jobs, as_json)
+        return
+    if not (annotations and predictions):
+        raise ValueError("give --annotations and --predictions to score joints, or --parsing and --labels")
     import json
 
     from posebook.evaluation.benchmarks import render, report
@@ -190,6 +214,22 @@ def score(dataset: str, annotations: str, predictions: str, centric: str, as_jso
     predicted = read_predictions(predictions, *truth.presence.shape, truth.names, told)
     result = report(predicted, truth, dataset, centric)
     click.echo(json.dumps(result, indent=2) if as_json else render(result))
+
+
+def _score_label_maps(parsing: str, labels: str, check: bool, jobs: int, as_json: bool) -> None:
+    import json
+
+    from posebook.evaluation import label_maps
+    from posebook.skeleton import PARTS
+
+    if check:
+        faults = label_maps.check(parsing, labels, PARTS, jobs)
+        click.echo(json.dumps(faults, indent=2) if as_json else "\n".join(faults) or "All label maps can be scored.")
+        if faults:
+            raise ValueError(f"{parsing} cannot be scored as it is: {len(faults):,} faults")
+        return
+    result = label_maps.report(label_maps.count(label_maps.match(parsing, labels), PARTS, jobs), PARTS)
+    click.echo(json.dumps(result, indent=2) if as_json else label_maps.render(result))
 
 
 @main.command()
