@@ -49,14 +49,20 @@ def plot_curve(history: list[dict[str, float | int]], title: str = "Training") -
 
 
 def bar_by_joint(
-    scores: dict[str, Float[Tensor, " j"]], skeleton: Skeleton, label: str = "PCKh@0.5 (%)", title: str = ""
+    scores: dict[str, Float[Tensor, " j"]],
+    skeleton: Skeleton,
+    label: str = "PCKh@0.5 (%)",
+    title: str = "",
+    colours: dict[str, str] | None = None,
 ) -> Figure:
     """Several results joint by joint, side by side; the legend gives each one's plain mean.
 
     Args:
         scores: fractions by joint under each result's name; NaN leaves a gap.
         label: what is measured, with its unit.
+        colours: of each result by name; None takes those of `SERIES` in turn.
     """
+    colours = colours or {name: SERIES[i % len(SERIES)] for i, name in enumerate(scores)}
     sheet, axes = figure(size=(7, 0.9 + len(skeleton) * max(0.28, 0.13 * len(scores))))
     ax, height = axes[0, 0], 0.8 / max(len(scores), 1)
     places = np.arange(len(skeleton))
@@ -67,7 +73,7 @@ def bar_by_joint(
             places + offset,
             values,
             height * 0.92,
-            color=SERIES[i % len(SERIES)],
+            color=colours[name],
             label=f"{name}, mean {np.nanmean(values):.1f}",
         )
     ax.set_yticks(places, [readable(name) for name in skeleton.joints])

@@ -196,7 +196,7 @@ CLAIMS = (
     _claim(
         "regression_alike",
         "Sec. 4.3, multi-scale regression",
-        "It improves them more than training the rest of the network for as long.",
+        "The MSR-net improves accuracy more than training the MSS-net alone for as long does.",
         f"{_MEASURE}, with the MSR-net minus that of the MSS-net alone, trained for as many steps. (Not in the paper.)",
         ("regression", "longer"),
     ),
