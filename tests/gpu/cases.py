@@ -89,11 +89,8 @@ LOSSES: dict[str, tuple[Callable[..., Tensor], Callable[[], tuple[Tensor, ...]]]
         lambda: (_random(4, 5, 16, 16), 1 - _random(4, 5, 16, 16), _presence(), torch.tensor([[0, 1, 1], [2, 3, 4]])),
     ),
     "structure_aware_loss": (
-        losses.structure_aware_loss,
-        lambda: (
-            *(_random(4, 5, 16, 16), 1 - _random(4, 5, 16, 16), _presence()),
-            *(torch.tensor([[0, 1, 1], [2, 3, 4]]), 0.1),
-        ),
+        partial(losses.structure_aware_loss, alpha=0.1),
+        lambda: (_random(4, 5, 16, 16), 1 - _random(4, 5, 16, 16), _presence(), torch.tensor([[0, 1, 1], [2, 3, 4]])),
     ),
     "elastic_net": (losses.elastic_net, lambda: (_random(4, 5, 2), 1 - _random(4, 5, 2), _presence())),
     "presence_cross_entropy": (losses.presence_cross_entropy, lambda: (8 * _random(4, 5) - 4, _presence())),

@@ -297,7 +297,10 @@ def test_a_run_ends_with_the_command_that_started_it(tmp_path, monkeypatch, trai
 def test_several_at_a_time_do_not_disturb_each_other(tmp_path, capfd):
     """Two runs at once, each told of; and the caller's choice of where they go counts."""
     from joblib import parallel_config
+    from joblib.externals.loky import get_reusable_executor
 
+    # Processes that another test left print where that test looked.
+    get_reusable_executor().shutdown(wait=True)
     wanted = [replace(BASE, profile="quick", variant="one_block", seed=seed) for seed in (0, 1)]
     done = list(train_all(wanted, tmp_path / "a", device="cpu", jobs=2))
     assert {(some.variant, some.seed) for some in done} == {("one_block", 0), ("one_block", 1)}
