@@ -123,13 +123,13 @@ def report(predicted: Float[Tensor, "b j 2"], truth: Sample | Truth, name: str, 
     by_joint, total = auc(curve)
     hard = tuple(joint for joint in HARD_JOINTS if joint in benchmark.skeleton.joints)
     joints = {
-        joint: {among: _percent(score.fractions[j]) for among, score in scores.items()}
-        | {"auc": _percent(by_joint[j]), "counted": int(scores["all"].counted[j])}
+        joint: {among: percent(score.fractions[j]) for among, score in scores.items()}
+        | {"auc": percent(by_joint[j]), "counted": int(scores["all"].counted[j])}
         for j, joint in enumerate(benchmark.skeleton.joints)
     }
     means = {
-        "all joints": {among: _percent(score.mean) for among, score in scores.items()},
-        "hard joints": {among: _percent(score.average(hard)) for among, score in scores.items()},
+        "all joints": {among: percent(score.mean) for among, score in scores.items()},
+        "hard joints": {among: percent(score.average(hard)) for among, score in scores.items()},
     }
     result = {
         "dataset": benchmark.title,
@@ -138,15 +138,15 @@ def report(predicted: Float[Tensor, "b j 2"], truth: Sample | Truth, name: str, 
         "people": len(predicted),
         "left_out": int(unsized.sum()),
         "left_out_for": f"{unit} size not known, or 0",
-        "table": {k: _percent(v / 100) for k, v in benchmark.table(scores["all"]).items()} | {"AUC": _percent(total)},
+        "table": {k: percent(v / 100) for k, v in benchmark.table(scores["all"]).items()} | {"AUC": percent(total)},
         "joints": joints,
         "means": means,
         "hard_joints": list(hard),
     }
     if benchmark.skeleton is LSP:
         parts = pcp(predicted, truth, centric=centric, skeleton=LSP)
-        result["pcp"] = {column: _percent(parts.average(limbs)) for column, limbs in PCP_COLUMNS.items()}
-        result["pcp"]["Mean"] = _percent(parts.benchmark_mean)
+        result["pcp"] = {column: percent(parts.average(limbs)) for column, limbs in PCP_COLUMNS.items()}
+        result["pcp"]["Mean"] = percent(parts.benchmark_mean)
     return result
 
 
@@ -154,7 +154,8 @@ def _rounded(value: float) -> float | None:
     return None if math.isnan(value) else round(value, 4)
 
 
-def _percent(fraction: float | Tensor) -> float | None:
+def percent(fraction: float | Tensor) -> float | None:
+    """A fraction in percent; None where nothing was counted."""
     value = 100 * float(fraction)
     return None if math.isnan(value) else value
 
@@ -171,11 +172,11 @@ def render(result: dict) -> str:
     }
     rows = [["joint", "all", "visible", "occluded", "AUC", "counted"]]
     for name, row in result["joints"].items():
-        rows.append([name, *(_cell(row[key]) for key in ("all", "visible", "occluded", "auc")), f"{row['counted']:,}"])
+        rows.append([name, *(cell(row[key]) for key in ("all", "visible", "occluded", "auc")), f"{row['counted']:,}"])
     for name, row in result["means"].items():
-        rows.append([names[name], *map(_cell, row.values()), "", ""])
+        rows.append([names[name], *map(cell, row.values()), "", ""])
     width = max(len(row[0]) for row in rows)
-    lines = (f"{row[0]:<{width}}" + "".join(f"{cell:>10}" for cell in row[1:]) for row in rows)
+    lines = (f"{row[0]:<{width}}" + "".join(f"{text:>10}" for text in row[1:]) for row in rows)
     blocks.append("\n".join(line.rstrip() for line in lines))
     if result["left_out"]:
         blocks.append(f"Left out: {result['left_out']:,} people ({result['left_out_for']})")
@@ -185,9 +186,10 @@ def render(result: dict) -> str:
 def _row(values: dict[str, float | None]) -> str:
     """Column names over their values."""
     widths = [max(len(name), 6) + 2 for name in values]
-    lines = values, map(_cell, values.values())
-    return "\n".join("".join(f"{cell:>{w}}" for cell, w in zip(line, widths, strict=True)) for line in lines)
+    lines = values, map(cell, values.values())
+    return "\n".join("".join(f"{text:>{w}}" for text, w in zip(line, widths, strict=True)) for line in lines)
 
 
-def _cell(value: float | None) -> str:
+def cell(value: float | None) -> str:
+    """A percentage as a table has it."""
     return "-" if value is None else f"{value:.2f}"

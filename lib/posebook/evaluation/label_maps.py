@@ -9,7 +9,6 @@ Liang, Gong, Shen, Lin, *Look into Person: Joint Body Parsing & Pose Estimation 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from posebook.datasets.labelled import read_png
+from posebook.evaluation.benchmarks import cell, percent
 from posebook.evaluation.metrics import confusion, parsing_score
 from posebook.skeleton import IGNORE_LABEL
 
@@ -102,8 +102,8 @@ def report(matrices: Int[Tensor, "n parts parts"], parts: Sequence[str]) -> dict
         "images": len(matrices),
         "all": _in_percent(matrices),
         "sizes": {name: {"images": int(which.sum())} | _in_percent(matrices[which]) for name, which in sizes.items()},
-        "iou": {name: _percent(value) for name, value in zip(parts, whole.iou, strict=True)},
-        "accuracy": {name: _percent(value) for name, value in zip(parts, whole.class_accuracy, strict=True)},
+        "iou": {name: percent(value) for name, value in zip(parts, whole.iou, strict=True)},
+        "accuracy": {name: percent(value) for name, value in zip(parts, whole.class_accuracy, strict=True)},
     }
 
 
@@ -112,9 +112,9 @@ def render(result: dict) -> str:
     rows = [["", "images", "pixel acc.", "mean acc.", "mean IoU"]]
     groups = {"all": {"images": result["images"]} | result["all"]} | result["sizes"]
     for name, row in groups.items():
-        rows.append([name, f"{row['images']:,}", *(_cell(row[key]) for key in _MEASURES)])
+        rows.append([name, f"{row['images']:,}", *(cell(row[key]) for key in _MEASURES)])
     classes = [["class", "IoU", "accuracy"]]
-    classes += [[name, _cell(value), _cell(result["accuracy"][name])] for name, value in result["iou"].items()]
+    classes += [[name, cell(value), cell(result["accuracy"][name])] for name, value in result["iou"].items()]
     areas = f"Persons are small below {SMALL:,} labelled pixels, large from {MEDIUM:,} on."
     return "\n\n".join([_table(rows), areas, _table(classes)])
 
@@ -124,20 +124,12 @@ _MEASURES = ("pixel_accuracy", "mean_accuracy", "mean_iou")
 
 def _in_percent(matrices: Int[Tensor, "n parts parts"]) -> dict[str, float | None]:
     score = parsing_score(matrices.sum(0))
-    return {name: _percent(getattr(score, name)) for name in _MEASURES}
-
-
-def _percent(value: Tensor) -> float | None:
-    return None if math.isnan(value) else 100 * float(value)
-
-
-def _cell(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+    return {name: percent(getattr(score, name)) for name in _MEASURES}
 
 
 def _table(rows: list[list[str]]) -> str:
     width = max(len(row[0]) for row in rows) + 2
-    return "\n".join(f"{row[0]:<{width}}" + "".join(f"{cell:>12}" for cell in row[1:]) for row in rows)
+    return "\n".join(f"{row[0]:<{width}}" + "".join(f"{text:>12}" for text in row[1:]) for row in rows)
 
 
 def _maps_in(folder: str | Path) -> dict[str, Path]:
