@@ -15,7 +15,7 @@ from posebook.evaluation.metrics import Truth, impossible_limbs
 from posebook.figures.dataset import Figures
 from posebook.ledger.claim import Length, PaperClaims, SeedReadings, Variant, comparison, complete, details_of, minus
 from posebook.papers.multi_scale.network import MultiScale
-from posebook.papers.multi_scale.profiles import PHASES, STEPS
+from posebook.papers.multi_scale.profiles import MILESTONES, PHASES
 from posebook.papers.multi_scale.profiles import PROFILES as TRAINING
 from posebook.sample import Dataset
 from posebook.training.masking import KeypointMasking
@@ -44,12 +44,13 @@ PROFILES = {
         **_ALIKE,
     ),
     "paper": TRAINING["paper"].but(
-        recipe={"steps": TRAINING["paper"].recipe.steps // 2}, schedule=STEPS, test_images=None, **_ALIKE
+        recipe={"steps": TRAINING["paper"].recipe.steps // 2}, schedule=MILESTONES, test_images=None, **_ALIKE
     ),
 }
 
 
 def _longer(plan: Profile) -> Profile:
+    """Twice as many steps."""
     return plan.but(recipe={"steps": 2 * plan.recipe.steps})
 
 

@@ -15,7 +15,7 @@ from posebook.training.schedules import milestones, one_cycle, restarted
 PHASES = (150 / 300, 225 / 300)
 # Departs: the rate falls by a factor of 5 at a half and at three quarters of each phase, in the paper whenever 8 epochs
 # have brought nothing.
-STEPS = milestones((0.5, 0.75), by=1 / 5)
+MILESTONES = milestones((0.5, 0.75), by=1 / 5)
 _TRAINING = {"masking": KeypointMasking(), "phases": PHASES}
 
 PROFILES = {
@@ -32,7 +32,7 @@ PROFILES = {
         settings={"scales": 4},
         recipe={"steps": 300 * 22246 // 16, "learning_rate": 5e-4},
         optimizer=partial(torch.optim.SGD, momentum=0.9),
-        schedule=restarted(STEPS, PHASES),
+        schedule=restarted(MILESTONES, PHASES),
         **_TRAINING,
     ),
 }  # fmt: skip
