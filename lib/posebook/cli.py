@@ -29,7 +29,7 @@ def main() -> None:
 
 @main.group()
 def data() -> None:
-    """Real sets: list, check, fetch, pack."""
+    """Real sets: list, check, describe, fetch, pack."""
 
 
 @data.command("list")
@@ -57,6 +57,46 @@ def data_check(name: str, root: str) -> None:
     if not fine:
         raise click.ClickException(sentence)
     click.echo(sentence)
+
+
+@data.command("describe")
+@click.argument("name")
+@click.argument("root")
+@click.option(
+    "--split", type=click.Choice(["train", "validation", "test"]), help="Only this split.  [default: all there are]"
+)
+@click.option("--output", help="Draw it into this file, PNG.")
+@click.option("--tags", help="Write LIP's challenges of each image into this file, .csv, for `posebook score --tags`.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@_friendly
+def data_describe(name: str, root: str, split: str | None, output: str | None, tags: str | None, as_json: bool) -> None:
+    """Count the images that each part occurs in, and LIP's challenges, in the set NAME in the folder ROOT.
+
+    NAME is lip, ccp or pascal: sets with part labels.
+    """
+    import json
+    from pathlib import Path
+
+    from posebook.datasets.census import census, render, write_tags
+    from posebook.paths import check_writable
+
+    if tags and name != "lip":
+        raise ValueError(f"challenges are of LIP's people, and {name} has none: leave out --tags, or give lip")
+    for option, ending, path in (("--output", ".png", output), ("--tags", ".csv", tags)):
+        if path and Path(path).suffix.lower() != ending:
+            raise ValueError(f"{option} is {path}; give a file that ends in {ending}")
+        if path:
+            check_writable(Path(path).parent)
+    found = census(name, root, split)
+    if tags and not found.back_view:
+        raise ValueError(f"{root} has no label maps of LIP, so that nothing tells who is seen from behind: no {tags}")
+    click.echo(json.dumps(found.as_json(), indent=2) if as_json else render(found))
+    if tags:
+        write_tags(tags, found.names, found.tags)
+    if output:
+        from posebook.pictures.census import save_census
+
+        save_census(output, found)
 
 
 @data.command("fetch")
@@ -153,10 +193,10 @@ def describe(model: str, assignments: tuple[str, ...], as_json: bool) -> None:
 @main.command()
 @click.option(
     "--dataset",
-    type=click.Choice(["mpii", "lip", "lsp", "flic"]),
+    type=click.Choice(["mpii", "lip", "lsp", "flic", "atr", "pascal"]),
     default="mpii",
     show_default=True,
-    help="Whose rules and joints.",
+    help="Whose rules, joints and labels; label maps are of lip, atr or pascal.",
 )
 @click.option(
     "--annotations",
@@ -174,8 +214,13 @@ def describe(model: str, assignments: tuple[str, ...], as_json: bool) -> None:
     show_default=True,
     help="Left and right: the person's own, or the image's.",
 )
-@click.option("--parsing", help="In place of joints: a folder of predicted label maps, PNG; with --labels, for lip.")
-@click.option("--labels", help="The folder of the true label maps, of the same names.")
+@click.option("--parsing", help="In place of joints: a folder of predicted label maps, PNG; with --labels.")
+@click.option(
+    "--labels",
+    help="The folder of the true label maps, of the same names. Those of atr have its 18 labels, and predictions LIP's "
+    "20: the 16 of both are scored.",
+)
+@click.option("--tags", help="LIP's challenges of each image, .csv, to score each of them by itself.")
 @click.option("--check", is_flag=True, help="Say what is wrong with the folder of --parsing, and score nothing.")
 @click.option("--jobs", default=-1, help="Processes that read label maps.  [default: all cores]")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
@@ -187,6 +232,7 @@ def score(
     centric: str,
     parsing: str | None,
     labels: str | None,
+    tags: str | None,
     check: bool,
     jobs: int,
     as_json: bool,
@@ -198,37 +244,54 @@ def score(
     if parsing or labels or check:
         if annotations or predictions or not (parsing and labels):
             raise ValueError("label maps are scored with --parsing and --labels together, and without files of joints")
-        if dataset != "lip":
-            raise ValueError(f"label maps of {dataset} are not known: give --dataset lip")
-        _score_label_maps(parsing, labels, check, jobs, as_json)
+        _score_label_maps(dataset, parsing, labels, tags, check, jobs, as_json)
         return
+    if dataset in ("atr", "pascal"):
+        raise ValueError(f"of {dataset} label maps are scored, and no joints: give --parsing and --labels")
+    if tags and dataset != "lip":
+        raise ValueError(f"--tags has the challenges of LIP's images, and the joints are of {dataset}: leave it out")
     if not (annotations and predictions):
         raise ValueError("give --annotations and --predictions to score joints, or --parsing and --labels")
     import json
 
+    from posebook.datasets.census import read_tags
     from posebook.evaluation.benchmarks import render, report
     from posebook.evaluation.files import read_predictions, read_truth
 
     truth = read_truth(annotations, dataset)
     told = functools.partial(click.echo, err=True)
     predicted = read_predictions(predictions, *truth.presence.shape, truth.names, told)
-    result = report(predicted, truth, dataset, centric)
+    if tags and truth.names is None:
+        raise ValueError(f"{annotations} does not name its images, which --tags are matched by: give LIP's .csv")
+    challenges = read_tags(tags, truth.names) if tags else None
+    result = report(predicted, truth, dataset, centric, challenges)
     click.echo(json.dumps(result, indent=2) if as_json else render(result))
 
 
-def _score_label_maps(parsing: str, labels: str, check: bool, jobs: int, as_json: bool) -> None:
+def _score_label_maps(
+    dataset: str, parsing: str, labels: str, tags: str | None, check: bool, jobs: int, as_json: bool
+) -> None:
     import json
 
+    from posebook.datasets.census import read_tags
     from posebook.evaluation import label_maps
-    from posebook.skeleton import PARTS
+    from posebook.skeleton import ATR_PARTS, PARTS, PASCAL_PARTS
 
+    # The labels of predicted and of true maps.
+    known = {"lip": (PARTS, PARTS), "atr": (PARTS, ATR_PARTS), "pascal": (PASCAL_PARTS, PASCAL_PARTS)}
+    if dataset not in known:
+        raise ValueError(f"label maps of {dataset} are not known: give --dataset {', '.join(known)}")
+    parts, true_parts = known[dataset]
     if check:
-        faults = label_maps.check(parsing, labels, PARTS, jobs)
+        faults = label_maps.check(parsing, labels, parts, jobs, true_parts=true_parts)
         click.echo(json.dumps(faults, indent=2) if as_json else "\n".join(faults) or "All label maps can be scored.")
         if faults:
             raise ValueError(f"{parsing} cannot be scored as it is: {len(faults):,} faults")
         return
-    result = label_maps.report(label_maps.count(label_maps.match(parsing, labels), PARTS, jobs), PARTS)
+    pairs = label_maps.match(parsing, labels)
+    challenges = read_tags(tags, [path.name for _, path in pairs]) if tags else None
+    matrices = label_maps.count(pairs, parts, jobs, true_parts=true_parts)
+    result = label_maps.report(matrices, label_maps.scored(parts, true_parts), challenges)
     click.echo(json.dumps(result, indent=2) if as_json else label_maps.render(result))
 
 

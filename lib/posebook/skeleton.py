@@ -218,6 +218,12 @@ PART_COLOURS = (
     "#B15DA8", "#F0E442", "#E377C2", "#F7C6A3", "#56B4E9", "#E69F00", LEFT_COLOUR, RIGHT_COLOUR, "#003F66", "#7A3600",
 )  # fmt: skip
 
+# The labels of ATR (Liang et al., *Human Parsing with Contextualized Convolutional Neural Network*, ICCV 2015).
+ATR_PARTS = (
+    "background", "hat", "hair", "sunglasses", "upper_clothes", "skirt", "pants", "dress", "belt",
+    "l_shoe", "r_shoe", "face", "l_leg", "r_leg", "l_arm", "r_arm", "bag", "scarf",
+)  # fmt: skip
+
 # The parts of PASCAL-Person-Part, which have no sides, in colours that are neither side's.
 PASCAL_PARTS = ("background", "head", "torso", "upper_arm", "lower_arm", "upper_leg", "lower_leg")
 PASCAL_PART_COLOURS = ("#000000", "#FFFF99", "#009E73", "#E7A9CB", "#8E3A72", "#C98A2B", "#5B3A1E")

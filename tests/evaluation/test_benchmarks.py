@@ -12,9 +12,10 @@ import torch
 from click.testing import CliRunner
 
 from posebook.cli import main
+from posebook.datasets.census import write_tags
 from posebook.evaluation.benchmarks import BENCHMARKS, render, report
 from posebook.evaluation.files import read_predictions, read_truth
-from posebook.skeleton import HARD_JOINTS, MPII
+from posebook.skeleton import HARD_JOINTS, MPII, TAGS
 
 # What data/README of the real sets states for preds-example.h5 against valid.h5, in MPII's order.
 PUBLISHED = (72.96, 77.79, 83.21, 82.79, 78.25, 72.82, 87.84, 96.42,
@@ -279,6 +280,44 @@ def test_real_lip_annotations_moved_by_parts_of_a_head(real_data, tmp_path):
     assert np.isnan(values[:, 8:10, 0]).any(1).sum() == 294
     names = [row[0] for row in rows]
     check_known_shifts(annotations, tmp_path / "predictions.csv", names, values[..., :2], values[..., 2])
+
+
+def test_each_challenge_of_lip_has_its_total(lip, tmp_path):
+    annotations, names, joints, third = lip
+    head = ~np.isnan(joints[:, 8:10, 0]).any(1)
+    tags = torch.zeros(40, 6, dtype=torch.bool)
+    tags[:20, TAGS.index("occlusion")] = tags[20:, TAGS.index("full_body")] = True
+    tags[:, TAGS.index("head_missing")] = torch.from_numpy(~head)
+    tags[3, TAGS.index("back_view")] = True  # who has no head
+    write_tags(tmp_path / "tags.csv", names, tags)
+    # Those of "full_body" are off by 0.6 head sizes, but for their arms.
+    moved = shifted(names, joints, third, 0.6)
+    moved[:20][head[:20]] = joints[:20][head[:20]]
+    moved[20:, 10:] = joints[20:, 10:]
+    predictions = tmp_path / "moved.csv"
+    predictions.write_text(lip_lines(names, moved))
+    given = ("--dataset", "lip", "--tags", tmp_path / "tags.csv")
+    run = score(annotations, predictions, *map(str, given), "--json")
+    assert run.exit_code == 0, run.output
+    told = json.loads(run.output)["challenges"]
+    there = ~np.isnan(joints[20:, :, 0])
+    arms, others = there[:, 10:].sum(), there[:, [0, 1, 2, 3, 4, 5, 8, 9]].sum()
+    assert told["occlusion"] == {"images": 20, "mean": 100.0}
+    assert told["full_body"] == {"images": 20, "mean": pytest.approx(100 * arms / (arms + others))}
+    assert told["head_missing"] == {"images": int((~head).sum()), "mean": None}
+    assert told["back_view"] == {"images": 1, "mean": None}
+    assert told["lower_body"] == {"images": 0, "mean": None}
+    text = score(annotations, predictions, *map(str, given)).output
+    assert "LIP leaves such images out" in text
+    assert next(line for line in text.splitlines() if line.startswith("head_missing")).split()[1:] == ["3", "-"]
+
+    plain = json.loads(score(annotations, predictions, "--dataset", "lip", "--json").output)
+    assert "challenges" not in plain
+    write_tags(tmp_path / "tags.csv", names[1:], tags[1:])
+    assert (
+        "has no line for 1 of the 40 images, the first is 0_0"
+        in score(annotations, predictions, *map(str, given)).output
+    )
 
 
 def test_lip_predictions_are_read_by_name_with_or_without_a_third_column(lip, tmp_path):

@@ -12,8 +12,10 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix, jaccard_score
 
 from posebook.cli import main
-from posebook.evaluation.label_maps import MEDIUM, SMALL, check, count, match, report
-from posebook.skeleton import IGNORE_LABEL, PARTS
+from posebook.datasets.census import write_tags
+from posebook.evaluation.label_maps import MEDIUM, SMALL, check, count, match, report, scored
+from posebook.evaluation.metrics import parsing_score
+from posebook.skeleton import ATR_PARTS, IGNORE_LABEL, PARTS, PASCAL_PARTS, TAGS
 
 COUNT = 9
 
@@ -141,4 +143,107 @@ def test_what_cannot_be_scored_is_told(given, sentence, tmp_path, monkeypatch):
 
 def test_label_maps_of_other_sets_are_refused():
     ran = CliRunner().invoke(main, ["score", "--dataset", "lsp", "--parsing", "a", "--labels", "b"])
-    assert "label maps of lsp are not known: give --dataset lip" in ran.output
+    assert "label maps of lsp are not known: give --dataset lip, atr, pascal" in ran.output
+
+
+def score(dataset: str, predicted, true, *more):
+    given = ("--parsing", predicted, "--labels", true, "--jobs", "1", *more)
+    return CliRunner().invoke(main, ["score", "--dataset", dataset, *map(str, given)])
+
+
+def test_each_challenge_has_its_score(folders):
+    predicted, true, _ = folders
+    tags = torch.rand(COUNT, 6, generator=torch.Generator().manual_seed(0)) < 0.4
+    tags[:, TAGS.index("lower_body")] = False
+    matrices = count(match(predicted, true), PARTS, progress=False)
+    plain, told = report(matrices, PARTS), report(matrices, PARTS, tags)
+    assert told.items() >= plain.items()  # what there was without challenges is as it was
+    for name, which in zip(TAGS, tags.T, strict=True):
+        row, score_ = told["challenges"][name], parsing_score(matrices[which].sum(0))
+        assert row["images"] == int(which.sum())
+        if which.any():
+            assert row["pixel_accuracy"] == pytest.approx(100 * float(score_.pixel_accuracy))
+            assert row["mean_iou"] == pytest.approx(100 * float(score_.mean_iou))
+    empty = {"images": 0, "pixel_accuracy": None, "mean_accuracy": None, "mean_iou": None}
+    assert told["challenges"]["lower_body"] == empty
+
+    table = predicted.parent / "tags.csv"
+    write_tags(table, [f"{number:02d}" for number in range(COUNT)], tags)
+    ran = score("lip", predicted, true, "--tags", table, "--json")
+    assert json.loads(ran.output[ran.output.index("{") :]) == told
+    lines = score("lip", predicted, true, "--tags", table).output.splitlines()
+    assert next(line for line in lines if line.startswith("lower_body")).split() == ["lower_body", "0", "-", "-", "-"]
+    table.write_text("\n".join(table.read_text().splitlines()[:-1]))
+    assert "has no line for 1 of the 9 images, the first is 08" in score("lip", predicted, true, "--tags", table).output
+
+
+@pytest.fixture
+def atr(tmp_path):
+    """One true label map in ATR's labels, and one predicted in LIP's."""
+    pairs = (  # true, predicted
+        ("hat", "hat"), ("hat", "hat"), ("hat", "hair"), ("hat", "coat"),
+        ("dress", "dress"), ("belt", "dress"), ("bag", "coat"), ("bag", "background"),
+        ("background", "background"), ("background", "glove"), (None, "hat"), ("l_arm", "l_arm"),
+    )  # fmt: skip
+    true = [IGNORE_LABEL if name is None else ATR_PARTS.index(name) for name, _ in pairs]
+    for folder, labels in (("true", true), ("predicted", [PARTS.index(name) for _, name in pairs])):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.array(labels, np.uint8).reshape(3, 4)).save(tmp_path / folder / "a.png")
+    return tmp_path / "predicted", tmp_path / "true"
+
+
+def test_lip_labels_are_scored_on_atr_over_the_classes_of_both(atr):
+    assert len(ATR_PARTS) == 18
+    classes = scored(PARTS, ATR_PARTS)
+    assert set(PARTS) - set(classes) == {"glove", "coat", "socks", "jumpsuits"}
+    assert set(ATR_PARTS) - set(classes) == {"belt", "bag"}
+    ran = score("atr", *atr, "--json")
+    assert ran.exit_code == 0, ran.output
+    told = json.loads(ran.output[ran.output.index("{") :])
+    # Eight pixels count: belt, bag and 255 do not. Coat and glove are wrong, and no class of their own.
+    assert tuple(told["iou"]) == classes
+    assert told["all"]["pixel_accuracy"] == pytest.approx(100 * 5 / 8)
+    assert told["iou"]["hat"] == told["accuracy"]["hat"] == pytest.approx(50)
+    assert told["iou"]["dress"] == told["iou"]["l_arm"] == pytest.approx(100)
+    assert told["iou"]["background"] == pytest.approx(50)
+    assert told["iou"]["hair"] == pytest.approx(0)
+    assert told["accuracy"]["hair"] is None
+    assert told["all"]["mean_iou"] == pytest.approx(100 * (0.5 + 1 + 1 + 0.5 + 0) / 5)
+    assert told["sizes"]["small"]["images"] == 1
+    assert "upper_clothes" in score("atr", *atr).output
+
+
+def test_numbers_are_held_against_the_labels_of_their_own_set(atr):
+    assert "can be scored" in score("atr", *atr, "--check").output
+    Image.fromarray(np.full((3, 4), 18, np.uint8)).save(atr[1] / "a.png")
+    Image.fromarray(np.full((3, 4), 19, np.uint8)).save(atr[0] / "a.png")
+    ran = score("atr", *atr, "--check")
+    assert "true label map a.png: it holds label 18, and the set's are 0 to 17" in ran.output
+    assert "it holds label 19, and the set's are 0 to 6" in score("pascal", *atr, "--check").output
+
+
+def test_pascals_seven_classes(tmp_path):
+    true = np.array([[0, 1, 2, 3], [4, 5, 6, 6]], np.uint8)
+    guess = np.array([[0, 1, 2, 4], [4, 5, 6, 0]], np.uint8)
+    for folder, labels in (("true", true), ("predicted", guess)):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(labels).save(tmp_path / folder / "a.png")
+    ran = score("pascal", tmp_path / "predicted", tmp_path / "true", "--json")
+    told = json.loads(ran.output[ran.output.index("{") :])
+    expected = dict(zip(PASCAL_PARTS, (50, 100, 100, 0, 50, 100, 50), strict=True))
+    assert told["iou"] == pytest.approx(expected)
+    assert told["all"]["mean_iou"] == pytest.approx(450 / 7)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "given", "sentence"),
+    [
+        ("atr", ("--annotations", "a.csv", "--predictions", "b.csv"), "of atr label maps are scored, and no joints"),
+        ("pascal", (), "of pascal label maps are scored, and no joints"),
+        ("mpii", ("--annotations", "a", "--predictions", "b", "--tags", "t.csv"), "and the joints are of mpii"),
+    ],
+)
+def test_options_that_do_not_go_together_are_told(dataset, given, sentence):
+    ran = CliRunner().invoke(main, ["score", "--dataset", dataset, *given])
+    assert ran.exit_code == 1
+    assert sentence in ran.output

@@ -275,6 +275,13 @@ def test_parsing_scores_are_what_scikit_learn_gives():
     assert score.mean_iou == pytest.approx(jaccard_score(truth[kept], predicted[kept], average="macro"))
 
 
+def test_a_column_beyond_the_classes_is_always_wrong():
+    score = parsing_score(torch.tensor([[6, 1, 1], [0, 2, 2]]))
+    assert score.pixel_accuracy == pytest.approx(8 / 12)
+    assert score.iou.tolist() == pytest.approx([6 / 8, 2 / 5])
+    assert score.class_accuracy.tolist() == pytest.approx([6 / 8, 2 / 4])
+
+
 def test_parsing_leaves_out_classes_that_never_occur_and_refuses_others():
     truth = torch.zeros(1, 4, 4, dtype=torch.uint8)
     truth[0, 2:] = 5

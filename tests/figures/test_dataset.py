@@ -7,7 +7,7 @@ import torch
 
 from posebook.datasets import open_dataset
 from posebook.figures import people
-from posebook.figures.dataset import LENGTHS, Figures, tags
+from posebook.figures.dataset import LENGTHS, Figures
 from posebook.figures.raster import Shapes, rasterise
 from posebook.skeleton import MPII, PART_INDEX, PARTS, TAGS
 
@@ -223,21 +223,6 @@ def test_sizes_of_head_and_torso(life):
     expected = 0.75 * (life.joints[:, neck] - life.joints[:, top]).norm(dim=-1)
     assert torch.allclose(life.head_size, expected)
     assert life.torso_size.isfinite().all()
-
-
-def test_tags_by_hand():
-    full = torch.full((4, 16), 2, dtype=torch.uint8)
-    full[1, [0, 1, 4, 5]] = 0  # no knees, no ankles
-    full[2, 6:] = 0  # nothing above the hips
-    full[3, 10] = 1
-    back = torch.tensor([False, False, False, True])
-    table = dict(zip(TAGS, tags(full, back).T.tolist(), strict=True))
-    assert table["full_body"] == [True, False, False, True]
-    assert table["upper_body"] == [False, True, False, False]
-    assert table["lower_body"] == [False, False, True, False]
-    assert table["head_missing"] == [False, False, True, False]
-    assert table["occlusion"] == [False, False, False, True]
-    assert table["back_view"] == [False, False, False, True]
 
 
 def _strokes(batch: int, count: int, seed: int) -> Shapes:

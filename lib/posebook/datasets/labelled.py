@@ -59,6 +59,10 @@ class LabelledPhotographs(Photographs):
         """A label map as numbers below `len(parts)` and 255; raises where it cannot."""
         return read_png(path, len(self.parts))
 
+    def read_whole(self, path: Path, labels: Path) -> UInt8[np.ndarray, "h w"]:
+        """The label map of a photograph, uncropped; raises where it cannot be read or is not as large as that."""
+        return _same_extent(self.read_map(labels), self._extent(path))
+
     def _look_for_files(self) -> None:
         super()._look_for_files()
         self._extents: dict[Path, tuple[int, int]] = {}
@@ -128,7 +132,7 @@ class LabelledPhotographs(Photographs):
             return self._kept_labels[number]
         if path not in self.broken and labels not in self.broken:
             try:
-                crop = crop_labels(_same_extent(self.read_map(labels), self._extent(path)), *box, self.size)
+                crop = crop_labels(self.read_whole(path, labels), *box, self.size)
                 if number in self._kept:
                     self._kept_labels[number] = crop
                 return crop

@@ -13,12 +13,11 @@ from jaxtyping import Float64
 _SEPARATORS = ",;\t"
 
 
-def read_lines(path: str | Path) -> list[list[str]]:
-    """The fields of each line that has any, without a header.
+def read_fields(path: str | Path) -> list[list[str]]:
+    """The fields of each line that has any, a header's too.
 
     Fields stand between commas, semicolons or tabs, in quotes or not; the text is in UTF-8 or UTF-16, with a byte order
-    mark or not, or else in Windows' Latin. A first line that has no number is a header; where it starts with an empty
-    field, the first column is pandas' index and is left out too.
+    mark or not, or else in Windows' Latin.
 
     Raises:
         FileNotFoundError, ValueError: no such file; one that is not text.
@@ -38,6 +37,16 @@ def read_lines(path: str | Path) -> list[list[str]]:
     rows = [row for row in rows if any(row)]
     if separator == ";":  # where a comma is the decimal point
         rows = [[row[0], *(field.replace(",", ".") for field in row[1:])] for row in rows]
+    return rows
+
+
+def read_lines(path: str | Path) -> list[list[str]]:
+    """The fields of each line that has any, as `read_fields` reads them, without a header.
+
+    A first line that has no number is a header; where it starts with an empty field, the first column is pandas' index
+    and is left out too. Raises what `read_fields` does.
+    """
+    rows = read_fields(path)
     if rows and len(rows[0]) > 1 and not any(_is_number(field) for field in rows[0][1:]):
         index = rows[0][0] == ""
         rows = [row[index:] for row in rows[1:]]

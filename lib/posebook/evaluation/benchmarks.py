@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from posebook.evaluation.metrics import Score, Truth, auc, pck, pckh, pcp, thresholds
 from posebook.sample import Sample, head_size
-from posebook.skeleton import FLIC, HARD_JOINTS, LSP, MPII, PASCAL, Skeleton
+from posebook.skeleton import FLIC, HARD_JOINTS, LSP, MPII, PASCAL, TAGS, Skeleton
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,19 @@ PCP_COLUMNS = {
 }
 
 
-def report(predicted: Float[Tensor, "b j 2"], truth: Sample | Truth, name: str, centric: str = "person") -> dict:
-    """Everything `posebook score` prints, in percent, as a dictionary that JSON can hold (None: nothing counted)."""
+def report(
+    predicted: Float[Tensor, "b j 2"],
+    truth: Sample | Truth,
+    name: str,
+    centric: str = "person",
+    tags: Bool[Tensor, "b 6"] | None = None,
+) -> dict:
+    """Everything `posebook score` prints, in percent, as a dictionary that JSON can hold (None: nothing counted).
+
+    Args:
+        tags: LIP's challenges in the order of `skeleton.TAGS`: for each, the benchmark's own mean over its people. As
+            LIP scores (Sec. 4.2.2), people whose head is missing have none. None: there is no score by challenge.
+    """
     benchmark = BENCHMARKS[name]
     scores = {
         among: benchmark.score(predicted, truth, among=among, centric=centric)
@@ -147,7 +158,22 @@ def report(predicted: Float[Tensor, "b j 2"], truth: Sample | Truth, name: str, 
         parts = pcp(predicted, truth, centric=centric, skeleton=LSP)
         result["pcp"] = {column: percent(parts.average(limbs)) for column, limbs in PCP_COLUMNS.items()}
         result["pcp"]["Mean"] = percent(parts.benchmark_mean)
+    if tags is not None:
+        result["challenges"] = {
+            tag: {"images": int(which.sum()), "mean": _mean_of(benchmark, predicted, truth, which, tag, centric)}
+            for tag, which in zip(TAGS, tags.unbind(1), strict=True)
+        }
     return result
+
+
+def _mean_of(
+    benchmark: Benchmark, predicted: Tensor, truth: Sample | Truth, which: Tensor, tag: str, centric: str
+) -> float | None:
+    """The benchmark's own mean over those people of a challenge whose size is known, in percent."""
+    if tag == "head_missing":
+        return None
+    some = Truth(truth.joints[which], truth.presence[which], truth.head_size[which], truth.torso_size[which])
+    return percent(benchmark.score(predicted[which], some, centric=centric).benchmark_mean)
 
 
 def _rounded(value: float) -> float | None:
@@ -178,6 +204,11 @@ def render(result: dict) -> str:
     width = max(len(row[0]) for row in rows)
     lines = (f"{row[0]:<{width}}" + "".join(f"{text:>10}" for text in row[1:]) for row in rows)
     blocks.append("\n".join(line.rstrip() for line in lines))
+    if "challenges" in result:
+        rows = [f"{'challenge':<14}{'images':>10}{result['measure']:>10}"]
+        for name, row in result["challenges"].items():
+            rows.append(f"{name:<14}{row['images']:>10,}{cell(row['mean']):>10}")
+        blocks += ["\n".join(rows), "Without a head there is no head size to score by: LIP leaves such images out."]
     if result["left_out"]:
         blocks.append(f"Left out: {result['left_out']:,} people ({result['left_out_for']})")
     return "\n\n".join(blocks)

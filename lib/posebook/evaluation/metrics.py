@@ -407,8 +407,11 @@ def confusion(
     return cells.bincount(minlength=len(parsing) * classes**2).view(len(parsing), classes, classes)
 
 
-def parsing_score(matrix: Int[Tensor, "c c"]) -> ParsingScore:
-    """Pixel accuracy, mean class accuracy and mean IoU from a confusion matrix (rows: truth)."""
-    right, true, guessed = matrix.diag(), matrix.sum(1), matrix.sum(0)
+def parsing_score(matrix: Int[Tensor, "c labels"]) -> ParsingScore:
+    """Pixel accuracy, mean class accuracy and mean IoU from a confusion matrix (rows: truth).
+
+    Columns beyond the classes count pixels that were given a label which is none of them: always wrong.
+    """
+    right, true, guessed = matrix.diag(), matrix.sum(1), matrix.sum(0)[: len(matrix)]
     accuracy, iou = right / true, right / (true + guessed - right)
     return ParsingScore(right.sum() / matrix.sum(), accuracy, iou, accuracy.nanmean(), iou.nanmean())

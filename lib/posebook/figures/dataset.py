@@ -19,8 +19,8 @@ from posebook.figures.palette import Draws
 from posebook.figures.people import Build, dress, measure, own_shapes
 from posebook.figures.prior import PosePrior
 from posebook.figures.raster import Canvas, Shapes, rasterise
-from posebook.sample import HEAD_OF_JOINTS, Sample, check_split, torso_size
-from posebook.skeleton import MPII, TAGS
+from posebook.sample import HEAD_OF_JOINTS, Sample, check_split, tags, torso_size
+from posebook.skeleton import MPII
 
 DIFFICULTIES = ("life", "objects", "plain")
 LENGTHS = {"train": None, "validation": 1000, "test": 2000}
@@ -333,28 +333,3 @@ def _presence(
     joint = torch.arange(joints.shape[2], device=joints.device).expand_as(part)
     covered = torch.where(mine, ~own[joint, part], owner != 0)
     return (shown * (2 - covered.long())).to(torch.uint8)
-
-
-def tags(presence: UInt8[Tensor, "b 16"], back: Bool[Tensor, " b"]) -> Bool[Tensor, "b 6"]:
-    """LIP's challenges in the order of `skeleton.TAGS`, from what the image shows of a person.
-
-    Open: LIP gives no rule. Here a body is full when all joints lie in the image; upper (lower) when no joint from the
-    knees down (from the elbows up) does; the head is missing when neither neck nor top does.
-    """
-    there = presence > 0
-
-    def any_of(*names: str) -> Tensor:
-        return there[:, [MPII.index(name) for name in names]].any(1)
-
-    legs = any_of("r_knee", "l_knee", "r_ankle", "l_ankle")
-    head = any_of("upper_neck", "head_top")
-    upper = head | any_of("r_shoulder", "l_shoulder", "r_elbow", "l_elbow", "thorax")
-    columns = {
-        "occlusion": (presence == 1).any(1),
-        "full_body": there.all(1),
-        "upper_body": upper & ~legs,
-        "lower_body": legs & ~upper,
-        "head_missing": ~head,
-        "back_view": back,
-    }
-    return torch.stack([columns[name] for name in TAGS], 1)
