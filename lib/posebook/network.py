@@ -10,6 +10,9 @@ Every network is used in the same way:
 `size` among it; all have defaults. A network that makes heat maps also has `maps(outputs)`, (b, j, h, w), and a `codec`
 that reads them: inference then averages maps over flips and scales, and coordinates otherwise.
 
+One that tells body parts has `parses` True, and gives how likely each is by `probabilities(outputs)`, (b, parts, s, s),
+and the likeliest by `labels(outputs)`, (b, s, s). One that finds no joints has `finds_joints` False.
+
 One that is trained in phases has their number in `phases`; `enter(phase)` has it train what that phase trains, and
 `phase` is the one that it is in.
 """
@@ -23,7 +26,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from posebook.coordinates import HeatmapCodec
@@ -106,6 +109,7 @@ class HeatmapNetwork(nn.Module):
 
     settings: dict[str, Setting]
     codec: HeatmapCodec
+    finds_joints = True
 
     def loss(
         self, outputs: Float[Tensor, "b stacks joints cells cells"], batch: Sample
@@ -126,3 +130,31 @@ class HeatmapNetwork(nn.Module):
     def maps(self, outputs: Any) -> Float[Tensor, "b joints cells cells"]:
         """The last stack's heat maps, which inference averages over mirror images and scales."""
         return outputs[:, -1]
+
+
+class ParsingNetwork(nn.Module):
+    """A network that tells body parts, or can.
+
+    A subclass has the setting `parts` and says in `probabilities` how likely each is.
+    """
+
+    settings: dict[str, Setting]
+    parses = True
+
+    def probabilities(self, outputs: Any) -> Float[Tensor, "b parts s s"]:
+        """Of each part at each pixel of the image, 1 in sum; ValueError where the network does not parse."""
+        raise NotImplementedError
+
+    def labels(self, outputs: Any) -> Int[Tensor, "b s s"]:
+        """The most likely part of every pixel of the image."""
+        return self.probabilities(outputs).argmax(1)
+
+
+def parses(network: nn.Module) -> bool:
+    """Whether a network tells body parts."""
+    return getattr(network, "parses", False)
+
+
+def finds_joints(network: nn.Module) -> bool:
+    """Whether a network finds joints."""
+    return getattr(network, "finds_joints", True)

@@ -15,6 +15,7 @@ from posebook.evaluation.inference import (
     occlusion_curve,
     parse,
     predict,
+    predict_labels,
     predict_photograph,
     read_photograph,
     square,
@@ -22,7 +23,7 @@ from posebook.evaluation.inference import (
 from posebook.evaluation.metrics import pckh
 from posebook.figures.dataset import LENGTHS, Figures
 from posebook.papers import create, load_weights
-from posebook.skeleton import MPII
+from posebook.skeleton import MPII, PART_INDEX, PARTS
 from posebook.training.checkpoint import save_weights
 from toy import Squares, Toy
 
@@ -163,7 +164,7 @@ def test_parts_are_counted_in_evaluation_mode_and_where_there_are_labels():
     """Of a network that calls every pixel part 2 of 4, and that is in training mode before and after."""
     model = MapOracle().train()
     model.settings["parts"] = 4
-    model.labels = lambda outputs: torch.full((len(outputs), SIZE, SIZE), 2)
+    model.probabilities = lambda outputs: torch.eye(4)[2].view(1, 4, 1, 1).expand(len(outputs), 4, SIZE, SIZE)
     figures = Figures("test", SIZE)
     labelled, batch = Squares(size=SIZE, length=5), Squares.batch
 
@@ -181,6 +182,45 @@ def test_parts_are_counted_in_evaluation_mode_and_where_there_are_labels():
     assert not any(training for _, training in model.seen)
     assert matrix.sum() == matrix[:, 2].sum() == 5 * SIZE**2
     assert matrix[1, 2] == (figures.batch(torch.arange(5)).parsing > 0).sum()
+
+
+class Reader(nn.Module):
+    """Tells parts by colours: red is the left arm, green the right one, and what is on the left of the image hair."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.settings = {"size": SIZE, "parts": len(PARTS)}
+
+    def forward(self, images):
+        return images
+
+    def probabilities(self, images):
+        found = torch.zeros(len(images), len(PARTS), SIZE, SIZE)
+        found[:, PART_INDEX["l_arm"]], found[:, PART_INDEX["r_arm"]] = images[:, 0], images[:, 1]
+        found[:, PART_INDEX["hair"], :, : SIZE // 2] = 0.6
+        found[:, 0] = 0.1
+        return found
+
+
+def test_labels_of_mirror_images_and_other_scales_lie_where_they_belong():
+    images = torch.zeros(1, 3, SIZE, SIZE)
+    images[:, 0, 8:24, 8:24] = 1.0
+    arm = torch.zeros(SIZE, SIZE, dtype=torch.bool)
+    arm[8:24, 8:24] = True
+    alone = predict_labels(Reader(), images, flip=False)[0]
+    assert (alone == PART_INDEX["l_arm"]).equal(arm)
+    assert (alone[:, : SIZE // 2][~arm[:, : SIZE // 2]] == PART_INDEX["hair"]).all()
+    # In the mirror image the red square is a right arm, and hair on the other side: arms by colour are undecided there.
+    mirrored = predict_labels(Reader(), images, flip=True)[0]
+    assert (mirrored == PART_INDEX["hair"])[~arm].all()
+    assert set(mirrored[arm].tolist()) <= {PART_INDEX["l_arm"], PART_INDEX["r_arm"], PART_INDEX["hair"]}
+    larger = predict_labels(Reader(), images, flip=False, scales=(0.5, 1.0, 1.5))[0]
+    inner = arm.clone()
+    inner[8:10], inner[22:24], inner[:, 8:10], inner[:, 22:24] = False, False, False, False
+    assert (larger == PART_INDEX["l_arm"])[inner].all()
+    assert not (larger == PART_INDEX["l_arm"])[28:, 28:].any()
+    with pytest.raises(ValueError, match="scales are"):
+        predict_labels(Reader(), images, scales=())
 
 
 class Sighted(nn.Module):

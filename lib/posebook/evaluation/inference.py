@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from posebook.datasets.images import LARGEST_WINDOW, Picture, PixelError, open_u
 from posebook.evaluation.metrics import AMONG, Truth, confusion, pckh
 from posebook.network import evaluating
 from posebook.sample import Dataset
-from posebook.skeleton import Skeleton
+from posebook.skeleton import PART_MIRROR, Skeleton
 
 if TYPE_CHECKING:
     from posebook.evaluation.average_precision import Detections
@@ -65,16 +65,9 @@ def predict(
     Raises:
         ValueError: a flip without mirror, no scales or one that is not above 0, images of another size.
     """
-    scales = [float(scale) for scale in scales]
     if flip and mirror is None:
         raise ValueError("to look at mirror images, give mirror=skeleton.mirror of the joints' order; or flip=False")
-    if not scales or not all(0 < scale < math.inf for scale in scales):
-        raise ValueError(f"scales are {scales}; give one or more numbers above 0")
-    size = model.settings["size"]
-    if images.shape[-2:] != (size, size):
-        height, width = images.shape[-2:]
-        raise ValueError(f"images are {height} x {width}, the network takes {size} x {size}; resize them first")
-    views = [(scale, mirrored) for scale in scales for mirrored in ((False, True) if flip else (False,))]
+    views = _views(model, images, flip, scales)
     average = _average_maps if hasattr(model, "maps") else _average_joints
     with evaluating(model):
         found = [average(model, chunk, views, mirror, bf16) for chunk in images.split(batch_size)]
@@ -82,22 +75,83 @@ def predict(
     return torch.cat(joints), torch.cat(confidence)
 
 
+@torch.no_grad()
+def predict_labels(
+    model: nn.Module,
+    images: Float[Tensor, "n 3 s s"],
+    flip: bool = True,
+    scales: Iterable[int | float] = (1.0,),
+    batch_size: int = 64,
+    bf16: bool | None = None,
+) -> Int[Tensor, "n s s"]:
+    """Part labels: the likeliest part of each pixel, of probabilities averaged over mirror images and scales.
+
+    Args:
+        model: one that parses (`network.ParsingNetwork`).
+        images, flip, scales, batch_size, bf16: as in `predict`.
+
+    Raises:
+        ValueError: as in `predict`, and a network that does not parse.
+    """
+    views = _views(model, images, flip, scales)
+    with evaluating(model):
+        found = [_average(model, chunk, views, _probabilities, bf16).argmax(1) for chunk in images.split(batch_size)]
+    return torch.cat(found)
+
+
+def _views(model: nn.Module, images: Tensor, flip: bool, scales: Iterable[int | float]) -> list[View]:
+    """How images are looked at; ValueError for what cannot be."""
+    scales = [float(scale) for scale in scales]
+    if not scales or not all(0 < scale < math.inf for scale in scales):
+        raise ValueError(f"scales are {scales}; give one or more numbers above 0")
+    size = model.settings["size"]
+    if images.shape[-2:] != (size, size):
+        height, width = images.shape[-2:]
+        raise ValueError(f"images are {height} x {width}, the network takes {size} x {size}; resize them first")
+    return [(scale, mirrored) for scale in scales for mirrored in ((False, True) if flip else (False,))]
+
+
 def _average_maps(
     model: nn.Module, images: Tensor, views: list[View], mirror: Sequence[int] | None, bf16: bool | None
 ) -> tuple[Tensor, Tensor]:
-    """Maps of every view brought back to the image and averaged, each cell over the views that show it."""
+    """Joints of the heat maps of every view, averaged."""
+
+    def maps(model: nn.Module, outputs: object, mirrored: bool) -> Tensor:
+        some = model.maps(outputs).float()  # (b, j, h, w)
+        return some.flip(-1)[:, mirror] if mirrored else some
+
+    return model.codec.decode(_average(model, images, views, maps, bf16))
+
+
+def _probabilities(model: nn.Module, outputs: object, mirrored: bool) -> Tensor:
+    """Of each part, in the image as it is."""
+    some = model.probabilities(outputs)  # (b, parts, s, s)
+    # Parts have sides in LIP's labels alone, and those without come first.
+    return some.flip(-1)[:, PART_MIRROR[: some.shape[1]]] if mirrored else some
+
+
+def _average(
+    model: nn.Module,
+    images: Tensor,
+    views: list[View],
+    read: Callable[[nn.Module, object, bool], Float[Tensor, "b c h w"]],
+    bf16: bool | None,
+) -> Float[Tensor, "b c h w"]:
+    """Maps of every view brought back to the image and averaged, each cell over the views that show it.
+
+    Args:
+        read: the maps of what the network makes of a view, mirrored back where that was mirrored.
+    """
     total = seen = 0.0
     for scale, mirrored in views:
-        maps = model.maps(_look(model, images, scale, mirrored, bf16)).float()  # (b, j, h, w)
-        if mirrored:
-            maps = maps.flip(-1)[:, mirror]
+        maps = read(model, _look(model, images, scale, mirrored, bf16), mirrored)
         shown = torch.ones_like(maps[:1, :1])
         if scale != 1:
             back = invert(_magnify(maps, scale))
             # Beyond its border a view has no opinion: neither in the sum of the maps nor in the count.
             maps, shown = warp(maps, back, maps.shape[-1]), warp(shown, back[:1], maps.shape[-1])
         total, seen = total + maps, seen + shown
-    return model.codec.decode(total / seen.clamp_min(1e-3))
+    return total / seen.clamp_min(1e-3)
 
 
 def _average_joints(
@@ -201,30 +255,43 @@ def spread(dataset: Dataset, count: int | None) -> Int[Tensor, " n"]:
     return numbers if dataset.length is None else numbers * dataset.length // max(people, 1)
 
 
-@torch.no_grad()
-def parse(
-    model: nn.Module, dataset: Dataset, count: int | None = None, batch_size: int = 32, bf16: bool | None = None
-) -> Int[Tensor, "parts parts"]:
+def parse(model: nn.Module, dataset: Dataset, count: int | None = None, **options) -> Int[Tensor, "parts parts"]:
     """How many pixels of each part (row) a network gives each label (column): what `metrics.parsing_score` takes.
 
+    The sum of what `parse_each` gives, whose arguments it has.
+    """
+    return parse_each(model, dataset, count, **options).sum(0)
+
+
+def parse_each(
+    model: nn.Module,
+    dataset: Dataset,
+    count: int | None = None,
+    batch_size: int = 32,
+    flip: bool = False,
+    scales: Iterable[int | float] = (1.0,),
+    bf16: bool | None = None,
+) -> Int[Tensor, "n parts parts"]:
+    """How many pixels of each part (row) a network gives each label (column), person by person.
+
     Args:
-        model: one with `labels(outputs)`, part labels (b, s, s), and the setting `parts`.
+        model: one that parses (`network.ParsingNetwork`).
         count: as in `evaluate`.
+        flip, scales, bf16: as in `predict_labels`.
 
     Raises:
         ValueError: the set has no part labels, or as `evaluate` and the network's `labels` do.
     """
-    parts = model.settings["parts"]
+    parts, numbers = model.settings["parts"], _held_out(dataset, count)
     rank, world = processes()
-    matrix = torch.zeros(parts, parts, dtype=torch.float64, device=torch.device(dataset.device))
-    with evaluating(model):
-        for numbers in _held_out(dataset, count).split(batch_size)[rank::world]:
-            sample = dataset.batch(numbers)
-            if sample.parsing is None:
-                raise ValueError(f"{dataset.name}/{dataset.split} has no part labels: take a set that has, or figures")
-            labels = model.labels(_look(model, sample.images, 1.0, False, bf16))
-            matrix += confusion(labels, sample.parsing, parts).sum(0)
-    return sum_over_processes(matrix).long().cpu()
+    matrices = torch.zeros(len(numbers), parts, parts, device=torch.device(dataset.device))
+    for places in torch.arange(len(numbers)).split(batch_size)[rank::world]:
+        sample = dataset.batch(numbers[places])
+        if sample.parsing is None:
+            raise ValueError(f"{dataset.name}/{dataset.split} has no part labels: take a set that has, or figures")
+        labels = predict_labels(model, sample.images, flip, scales, batch_size, bf16)
+        matrices[places] = confusion(labels, sample.parsing, parts).float()
+    return sum_over_processes(matrices).long().cpu()
 
 
 @torch.no_grad()

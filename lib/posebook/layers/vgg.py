@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from posebook.layers.imagenet import read_imagenet, unstandardised
 
 # Simonyan and Zisserman (ICLR 2015), Table 1, D: channels of each convolution, as shares of the widest. "M" is a
 # pooling and "" one that is left out.
@@ -54,29 +55,8 @@ class VGG16(nn.Module):
         Raises:
             FileNotFoundError, ValueError: no such file; not such weights.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} does not exist; give the file of torchvision's vgg16 weights")
-        try:
-            given = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise ValueError(f"{path} is no file of torch weights ({type(error).__name__})") from error
-        own = self.state_dict()
-        found = {name: value for name, value in given.items() if name in own} if isinstance(given, dict) else {}
-        wrong = [name for name in own if name not in found or found[name].shape != own[name].shape]
-        if wrong:
-            kind = "vgg16_bn" if any(isinstance(layer, nn.BatchNorm2d) for layer in self.features) else "vgg16"
-            raise ValueError(
-                f"{path} has no '{wrong[0]}' of shape {tuple(own[wrong[0]].shape)}; give torchvision's {kind} weights, "
-                "to a network of 512 features"
-            )
-        weight, bias = found["features.0.weight"], found["features.0.bias"]  # (64, 3, 3, 3), (64)
-        mean, deviation = (weight.new_tensor(values).view(1, 3, 1, 1) for values in (_MEAN, _DEVIATION))
-        # At the border, where zeros were the mean colour and are black now, this is not exact.
-        found["features.0.bias"] = bias - (weight * mean / deviation).sum((1, 2, 3))
-        found["features.0.weight"] = weight / deviation
+        normed = any(isinstance(layer, nn.BatchNorm2d) for layer in self.features)
+        found = read_imagenet(path, self, "vgg16_bn" if normed else "vgg16", "512 features")
+        weight, more = unstandardised(found["features.0.weight"])
+        found |= {"features.0.weight": weight, "features.0.bias": found["features.0.bias"] - more}
         self.load_state_dict(found)
-
-
-# Of ImageNet's images, as torchvision's models take them.
-_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -19,7 +19,9 @@ from posebook.training.recipe import Recipe
 from posebook.training.schedules import fingerprint
 
 # Whose joints a set has, so that a run can be named where the set is not.
-SKELETON_OF = {"figures": MPII, "mpii": MPII, "lsp": LSP, "lspet": LSP, "lip": MPII, "pascal": PASCAL, "flic": FLIC}
+SKELETON_OF = {
+    "figures": MPII, "mpii": MPII, "lsp": LSP, "lspet": LSP, "lip": MPII, "pascal": PASCAL, "flic": FLIC, "ccp": MPII,
+}  # fmt: skip
 
 # A recipe's numbers that decide nothing about the weights.
 _INDIFFERENT = ("log_every", "validate_every", "validation_images", "save_every", "save_seconds")

@@ -22,6 +22,8 @@ from posebook.training.profile import Profile
 # Each network's paper, and its class there. Opened by name, so that a paper is imported when it is asked for.
 _NETWORKS = {
     "hourglass": ("hourglass", "Hourglass"),
+    "look_into_person": ("look_into_person", "JPPNet"),
+    "look_into_person_parsing": ("look_into_person", "SSJPPNet"),
     "multi_scale": ("multi_scale", "MultiScale"),
     "parsing_induced": ("parsing_induced", "ParsingInduced"),
     "part_groups": ("part_groups", "PartGroups"),
@@ -30,8 +32,11 @@ _NETWORKS = {
 }
 NAMES = tuple(_NETWORKS)
 
+# Where a paper's profiles of a network are not its `PROFILES`.
+_PROFILES = {"look_into_person_parsing": "PARSING_PROFILES"}
+
 # Papers whose claims are in the ledger.
-PAPERS = ("soft_argmax", "part_groups", "multi_scale", "parsing_induced")
+PAPERS = ("soft_argmax", "part_groups", "multi_scale", "parsing_induced", "look_into_person")
 
 
 def network_class(name: str) -> type[nn.Module]:
@@ -45,7 +50,8 @@ def network_class(name: str) -> type[nn.Module]:
 def profile_of(name: str, profile: str) -> Profile:
     """How a network is trained at "quick", "study" or "paper"; ValueError lists what there is."""
     network = network_class(name)
-    profiles = import_module(f"posebook.papers.{_NETWORKS[name][0]}.profiles").PROFILES
+    module = import_module(f"posebook.papers.{_NETWORKS[name][0]}.profiles")
+    profiles = getattr(module, _PROFILES.get(name, "PROFILES"))
     if profile not in profiles:
         raise ValueError(f"{name} has no profile '{profile}'; it has {', '.join(profiles)}")
     return replace(profiles[profile], network=network)

@@ -15,7 +15,7 @@ from posebook.datasets.packed import MARGIN
 from posebook.evaluation.benchmarks import render, report
 from posebook.evaluation.inference import evaluate, parse
 from posebook.evaluation.metrics import parsing_score
-from posebook.network import Setting, settings_of
+from posebook.network import Setting, finds_joints, parses, settings_of
 from posebook.paths import replacing
 from posebook.sample import Dataset
 from posebook.skeleton import PARTS
@@ -78,26 +78,28 @@ def train_by_profile(
     training = partial(open_dataset, dataset, "train", data_root, device=where, seed=seed, **options)
     sets["train"] = training(size=round(margin * side))
     shares = {split: sets[split].length for split in ("train", "validation", "test")}
-    if shares["train"] is not None:
-        for split, some in sets.items():
-            if not some.annotated:
-                raise ValueError(f"{dataset} has no joint annotated in its {split} split, and networks learn joints")
-        if processes()[0] == 0:
-            print(
-                f"{dataset}: " + ", ".join(f"{count:,} people in {split}" for split, count in shares.items()),
-                flush=True,
-            )
+    first = processes()[0] == 0
+    if shares["train"] is not None and first:
+        told = ", ".join(f"{count:,} people in {split}" for split, count in shares.items())
+        print(f"{dataset}: {told}", flush=True)
     small = profile.small
     joints = len(sets["train"].skeleton)
     torch.manual_seed(seed)
     frozen = {"frozen": True} if learner is not None else {}
-    of_set = {"joints": joints, "size": side}
     parts = getattr(sets["train"], "parts", PARTS)
-    if "parts" in settings_of(profile.network):
-        of_set["parts"] = len(parts)
-        if settings.get("parts", len(parts)) < len(parts):
-            raise ValueError(f"{dataset} has {len(parts)} part labels, and parts is {settings['parts']}: leave it out")
+    known = settings_of(profile.network)
+    of_set = {"joints": joints, "size": side, "parts": len(parts)}
+    of_set = {name: value for name, value in of_set.items() if name in known}
+    if "parts" in known and settings.get("parts", len(parts)) < len(parts):
+        raise ValueError(f"{dataset} has {len(parts)} part labels, and parts is {settings['parts']}: leave it out")
     network = profile.network(**profile.settings | of_set | settings | frozen)
+    if shares["train"] is not None and finds_joints(network):
+        for split, some in sets.items():
+            if not some.annotated:
+                raise ValueError(
+                    f"{dataset} has no joint annotated in its {split} split, and {network.name} learns joints: give "
+                    "look_into_person_parsing, which parses alone"
+                )
     if imagenet:
         network.load_imagenet(imagenet)
     if learner is not None:
@@ -119,30 +121,33 @@ def train_by_profile(
         fresh=fresh,
         tensorboard=tensorboard,
     )
-    first = processes()[0] == 0
-    people = profile.test_images
-    predicted, _, truth = evaluate(network, sets["test"], people, flip=True, scales=profile.test_scales, progress=first)
-    parsed = _parse(network, sets["test"], people)
+    scores = _test(network, sets["test"], profile, progress=first)
     leave_processes()
     if not first:
         return None
-    scores = report(predicted, truth, sets["test"].skeleton.name) | {"dataset": f"{dataset}, test"} | parsed
-    # Figures have no joints outside their images.
-    outside = 0 if dataset == "figures" else sets["test"].outside
-    scores["outside_crops"] = outside
+    scores["dataset"] = f"{dataset}, test"
     with replacing(Path(output, "test.json")) as part:
         part.write_text(json.dumps(scores, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    table = render(scores)
-    if parsed:
-        table += f"\n\nParts: mean IoU {parsed['mean_iou']:.3f}, pixel accuracy {parsed['pixel_accuracy']:.3f}"
-    if outside:
-        table += f"\n\nAnnotated joints of the split outside their crops, which do not count: {outside:,}"
-    return table
+    tables = [render(scores)] if finds_joints(network) else []
+    if "mean_iou" in scores:
+        tables.append(f"Parts: mean IoU {scores['mean_iou']:.3f}, pixel accuracy {scores['pixel_accuracy']:.3f}")
+    if scores.get("outside_crops"):
+        tables.append(
+            f"Annotated joints of the split outside their crops, which do not count: {scores['outside_crops']:,}"
+        )
+    return "\n\n".join(tables)
 
 
-def _parse(network: nn.Module, dataset: Dataset, people: int | None) -> dict[str, float]:
-    """What a network that tells parts scores on a set that has their labels; empty for others. One scale, no flip."""
-    if getattr(network, "to_parts", None) is None or dataset.batch(torch.zeros(1, dtype=torch.long)).parsing is None:
-        return {}
-    score = parsing_score(parse(network, dataset, people))
-    return {"mean_iou": float(score.mean_iou), "pixel_accuracy": float(score.pixel_accuracy)}
+def _test(network: nn.Module, dataset: Dataset, profile: Profile, progress: bool) -> dict:
+    """What a network scores on a set: on its joints and on its parts, as far as both have them."""
+    people, options = profile.test_images, {"flip": True, "scales": profile.test_scales}
+    scores = {}
+    if finds_joints(network):
+        predicted, _, truth = evaluate(network, dataset, people, progress=progress, **options)
+        scores = report(predicted, truth, dataset.skeleton.name)
+        # Figures have no joints outside their images.
+        scores["outside_crops"] = 0 if dataset.name == "figures" else dataset.outside
+    if parses(network) and dataset.batch(torch.zeros(1, dtype=torch.long)).parsing is not None:
+        score = parsing_score(parse(network, dataset, people, **options))
+        scores |= {"mean_iou": float(score.mean_iou), "pixel_accuracy": float(score.pixel_accuracy)}
+    return scores

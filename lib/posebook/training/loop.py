@@ -29,9 +29,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from posebook.compute.precision import autocast, channels_last
 from posebook.compute.processes import first_process_decides, keep_memory, processes, sum_over_processes
 from posebook.coordinates import Perturbation
-from posebook.evaluation.inference import evaluate
+from posebook.evaluation.inference import evaluate, parse
+from posebook.evaluation.metrics import parsing_score
 from posebook.layers.batch_norm import share_batch_norm
+from posebook.network import finds_joints
 from posebook.sample import Dataset, Sample
+from posebook.skeleton import IGNORE_LABEL
 from posebook.training.augment import Augmentation, augment
 from posebook.training.masking import KeypointMasking
 from posebook.training.recipe import Recipe
@@ -122,7 +125,8 @@ def train(
         masking: patches that make images harder, in the last phase; None: none.
         phases: the parts of the run after which its second phase begins, its third and so on: (0.5, 0.75). The network
             has `phases` of them and is told of each, 0, 1, ..., by `enter(phase)`, which decides what is trained.
-        validation: scored with PCKh@0.5, or with PCK@0.2 for sets that PCKh is not defined for.
+        validation: scored with PCKh@0.5, or with PCK@0.2 for sets that PCKh is not defined for; with mean IoU for a
+            network that parses alone.
         small: the same people in smaller images, which a network of convolutions takes as well; a first part of the
             run goes through these instead, for there are more of them a minute.
         small_part: that part of the run.
@@ -195,7 +199,7 @@ def train(
     begin = time.monotonic() - run.seconds
     saved, saved_step = time.monotonic(), run.step
     pending: list[dict[str, Tensor]] = []
-    learnt = torch.zeros((), device=device)  # joints seen so far
+    learnt = torch.zeros((), device=device)  # joints, or pixels of parts, seen so far
     changes = augmentation or Augmentation()
     supply = _Supply(recipe, share)
     phase = None
@@ -238,7 +242,7 @@ def train(
 
             run.step += 1
             run.seconds = time.monotonic() - begin
-            learnt += (batch.presence > 0).sum()
+            learnt += _labels(model, batch)
             pending.append({"loss": loss.detach(), **{k: v.detach() for k, v in terms.items()}, "gradient": norm})
             fraction = _fraction(run, recipe, device)
             done = fraction >= 1
@@ -246,7 +250,7 @@ def train(
             if not (validates or run.step % recipe.log_every == 0):
                 continue
 
-            _check_labels(dataset, sum_over_processes(learnt.clone()), len(pending) * recipe.batch_size)
+            _check_labels(model, dataset, sum_over_processes(learnt.clone()), len(pending) * recipe.batch_size)
             means = _means(pending, run.step, folder)
             pending.clear()
             rate = stepper.param_groups[0]["lr"]
@@ -288,11 +292,19 @@ def _clip(parameters: list[nn.Parameter], limit: int | float | None) -> Tensor:
     return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
 
 
-def _check_labels(dataset: Dataset, learnt: Tensor, people: int) -> None:
-    """ValueError where no joint was there to learn from; asked for when a row is written, as in `_means`."""
+def _labels(model: nn.Module, batch: Sample) -> Tensor:
+    """How many joints there are to learn from; pixels with a part, for a network that parses alone."""
+    if finds_joints(model):
+        return (batch.presence > 0).sum()
+    return torch.zeros(()) if batch.parsing is None else (batch.parsing != IGNORE_LABEL).sum()
+
+
+def _check_labels(model: nn.Module, dataset: Dataset, learnt: Tensor, people: int) -> None:
+    """ValueError where nothing was there to learn from; asked for when a row is written, as in `_means`."""
     if not learnt:
+        what = "joint" if finds_joints(model) else "labelled pixel"
         raise ValueError(
-            f"{dataset.name}/{dataset.split} gave no joint to learn from: of {people:,} people none has a joint in a "
+            f"{dataset.name}/{dataset.split} gave no {what} to learn from: of {people:,} people none has a {what} in a "
             f"photograph that can be read; see what `posebook data check {dataset.name} ROOT` says"
         )
 
@@ -317,9 +329,12 @@ def _means(pending: list[dict[str, Tensor]], step: int, folder: RunFolder) -> di
 
 
 def _validate(model: nn.Module, dataset: Dataset, recipe: Recipe) -> tuple[float, str]:
-    """Mean over joints of the skeleton's own measure, and its name."""
+    """Mean over joints of the skeleton's own measure, or the mean IoU of a network that parses alone, and its name."""
     from posebook.evaluation.benchmarks import BENCHMARKS
 
+    if not finds_joints(model):
+        matrix = parse(model, dataset, recipe.validation_images, batch_size=recipe.batch_size, bf16=recipe.bf16)
+        return float(parsing_score(matrix).mean_iou), "mean IoU"
     benchmark = BENCHMARKS[dataset.skeleton.name]
     joints, _, truth = evaluate(model, dataset, recipe.validation_images, recipe.batch_size, bf16=recipe.bf16)
     return float(benchmark.score(joints, truth).mean), f"{benchmark.measure}@{benchmark.threshold:g}"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from posebook.association import People, PeopleCodec
@@ -21,7 +21,15 @@ from posebook.coordinates import HeatmapCodec
 from posebook.layers.adaptive_conv import ORDERS, AdaptiveConv
 from posebook.layers.vgg import VGG16
 from posebook.losses import offset_loss, parsing_cross_entropy
-from posebook.network import HeatmapNetwork, check_choice, check_counts, check_sigma, chosen, stack_losses
+from posebook.network import (
+    HeatmapNetwork,
+    ParsingNetwork,
+    check_choice,
+    check_counts,
+    check_sigma,
+    chosen,
+    stack_losses,
+)
 from posebook.papers.hourglass.network import STRIDE, Hourglass
 from posebook.sample import Sample
 from posebook.skeleton import PARTS
@@ -51,7 +59,7 @@ class Outputs(NamedTuple):
     offsets: Float[Tensor, "b 2*joints h w"] | None
 
 
-class ParsingInduced(HeatmapNetwork):
+class ParsingInduced(HeatmapNetwork, ParsingNetwork):
     """A pose network with a parsing induced learner (Sec. 3, Fig. 2), or one of Sec. 4.2's other ways to use parsing.
 
     Departs: "self_factored" is not in the paper.
@@ -142,8 +150,8 @@ class ParsingInduced(HeatmapNetwork):
         if variant in _PARSERS:
             self.parsing = _encoder(backbone, parts, size, 1, features, parsing_units, depth, norm)
         # A frozen learner's labels are not asked for.
-        parses = variant in (*_PARSERS, "mtl") and not frozen
-        self.to_parts = nn.Conv2d(features, parts, 1) if parses else None
+        self.parses = variant in (*_PARSERS, "mtl") and not frozen
+        self.to_parts = nn.Conv2d(features, parts, 1) if self.parses else None
         if variant == "pil":
             self.adapter = ParameterAdapter(features, poolings)
         if variant in ("pil", "self_factored"):
@@ -247,8 +255,8 @@ class ParsingInduced(HeatmapNetwork):
             raise ValueError("this network finds one person an image: make it with people=True to find several")
         return PeopleCodec(self.codec).of(outputs.maps).decode(self.maps(outputs), outputs.offsets)
 
-    def labels(self, outputs: Outputs) -> Int[Tensor, "b s s"]:
-        """The most likely part of every pixel of the image.
+    def probabilities(self, outputs: Outputs) -> Float[Tensor, "b parts s s"]:
+        """Of each part at each pixel of the image.
 
         Raises:
             ValueError: the variant does not parse.
@@ -256,7 +264,7 @@ class ParsingInduced(HeatmapNetwork):
         if outputs.parsing is None:
             raise ValueError(f"{self.settings['variant']} parses nothing here: it has no part logits")
         side = outputs.parsing.shape[-1] * self.codec.stride
-        return F.interpolate(outputs.parsing, size=(side, side), mode="bilinear").argmax(1)
+        return F.interpolate(outputs.parsing, size=(side, side), mode="bilinear").softmax(1)
 
     def _learner(self) -> list[nn.Module]:
         """Parsing encoder and parameter adapter."""
