@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.small_sets import lip, mpii
+from tests.small_sets import lip, mpii, pascal
 
 from posebook.papers import create
 from posebook.parameters import check_network, check_parameters
@@ -57,11 +57,13 @@ KERNELS, LEARNER, LOSSES, SEVERAL = (
 SUPERVISED, STRUCTURE, MASKED, ROBUST = (
     f"3_multi_scale/{name}" for name in ("1_supervision", "2_structure_loss", "3_masking_and_training", "4_evaluation")
 )
+BENCHMARK = "5_look_into_person/1_benchmark"
 # They draw no people of a set, or read its annotations alone.
 OWN_SETS = {f"{DERIVES}.ipynb", f"{INFORMATION}.ipynb"}
 # They read a run's folder, or keep nothing.
 UNWRITTEN = {
-    f"{name}.ipynb" for name in (DERIVES, TRUNK, INFORMATION, BRANCHES, KERNELS, LEARNER, SUPERVISED, STRUCTURE, ROBUST)
+    f"{name}.ipynb"
+    for name in (DERIVES, TRUNK, INFORMATION, BRANCHES, KERNELS, LEARNER, SUPERVISED, STRUCTURE, ROBUST, BENCHMARK)
 }
 
 
@@ -192,6 +194,14 @@ def test_a_notebooks_own_parameters_are_checked(notebook, given, sentence):
         start(f"{notebook}.ipynb", **given)
 
 
+def test_the_benchmark_needs_lips_own_labels(tmp_path):
+    pascal.write_set(tmp_path / "pascal")
+    with pytest.raises(ValueError, match=r"^dataset is 'pascal'; give figures, lip$"):
+        start(f"{BENCHMARK}.ipynb", dataset="pascal", data_root=str(tmp_path / "pascal"))
+    lip.write_part(tmp_path, "val", 8)
+    assert len(start(f"{BENCHMARK}.ipynb", dataset="lip", data_root=str(tmp_path))["sample"]) == 8
+
+
 def test_weights_of_another_network_are_told(tmp_path):
     for name, settings in {
         "hourglass": {"size": 64, "stacks": 1, "features": 8, "depth": 1},
@@ -239,7 +249,7 @@ def few_people(root, count: int):
 def test_few_people_are_enough_or_told_how_many_it_takes(tmp_path):
     root, fewer = few_people(tmp_path / "some", 27), few_people(tmp_path / "fewer", 2)
     needs_more = {OCCLUDED: 32, SEVERAL: 32}
-    needs_labels = {LEARNER}
+    needs_labels = {LEARNER: "train", BENCHMARK: "test"}
     for notebook in WITH_PARAMETERS:
         name = notebook.removesuffix(".ipynb")
         given = {"dataset": "mpii", "data_root": root}
@@ -247,7 +257,9 @@ def test_few_people_are_enough_or_told_how_many_it_takes(tmp_path):
             with pytest.raises(ValueError, match=f"^this notebook needs {needs_more[name]} people in the test split"):
                 start(notebook, **given)
         elif name in needs_labels:
-            with pytest.raises(ValueError, match="has no part labels for the first 27 people of its train split"):
+            with pytest.raises(
+                ValueError, match=f"has no part labels for the first 27 people of its {needs_labels[name]} "
+            ):
                 start(notebook, **given)
         elif name == INFORMATION:
             with pytest.raises(ValueError, match=r"^this notebook needs 500 people with both wrists"):
