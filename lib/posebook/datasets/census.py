@@ -226,11 +226,8 @@ def _look(dataset: LabelledPhotographs, progress: bool) -> tuple[dict[Path, Bool
         return np.bincount(whole.ravel(), minlength=256)[: len(dataset.parts)] > 0
 
     with reading_threads() as pool:
-        rows = dict(
-            zip(
-                pairs, tqdm(pool.map(read, pairs.items()), dataset.split, len(pairs), disable=not progress), strict=True
-            )
-        )
+        bar = tqdm(pool.map(read, pairs.items()), dataset.split, len(pairs), disable=not (progress and pairs))
+        rows = dict(zip(pairs, bar, strict=True))
     occurs = {path: torch.from_numpy(row) for path, row in rows.items() if not isinstance(row, str)}
     return occurs, {path: row for path, row in rows.items() if isinstance(row, str)}
 
