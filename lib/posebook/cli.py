@@ -396,7 +396,9 @@ def prior_check(path: str | None, samples: int, seed: int) -> None:
     help="Of weights, batches and augmentation.",
 )
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda; auto takes a GPU where there is one.")
-@click.option("--imagenet", help="File of torchvision's VGG16 weights to start from (parsing_induced, backbone=vgg16).")
+@click.option(
+    "--imagenet", help="File of torchvision's weights to start from: VGG16's (parsing_induced), ResNet-101's."
+)
 @click.option("--learner", help="Weights of a parsing_induced network, whose learner is taken and frozen.")
 @click.option("--output", help="Folder for state, weights and scores.  [default: runs/MODEL-DATASET-PROFILE]")
 @click.option("--resume/--fresh", default=True, show_default=True, help="Go on with the run in the folder, or anew.")
@@ -429,7 +431,7 @@ def train(
     starts = (("--imagenet", "load_imagenet", imagenet), ("--learner", "take_learner", learner))
     for option, method, given in starts:
         if given and not hasattr(plan.network, method):
-            raise ValueError(f"{option} is for parsing_induced, and {model} starts from nothing else: leave it out")
+            raise ValueError(f"{option} is not for {model}, which starts from nothing else: leave it out")
     folder = output or f"runs/{model}-{dataset}-{profile}"
     table = train_by_profile(
         plan,
@@ -472,8 +474,11 @@ def predict(
 ) -> None:
     """Find the person in each IMAGE: the drawn pose as PNG, and its joints in the photograph's pixels as JSON.
 
-    An IMAGE is a photograph, or a folder for all photographs in it. For photo.jpg the files are photo_pose.png and
-    photo_pose.json. Boxes count pixels from the top left of the upright photograph.
+    A network that tells body parts also gives them as a label map, a PNG with a palette, and drawn over the photograph.
+
+    An IMAGE is a photograph, or a folder for all photographs in it. For photo.jpg the files are photo_pose.png,
+    photo_pose.json, photo_parts.png and photo_parsing.png. Boxes count pixels from the top left of the upright
+    photograph.
     """
     import warnings
     from pathlib import Path
@@ -519,7 +524,7 @@ def predict(
                     flip=flip,
                     scales=factors,
                 )
-                said = f"{job.image}: {files[0]} and {files[1]}"
+                said = f"{job.image}: {', '.join(map(str, files[:-1]))} and {files[-1]}"
             except Exception as error:  # whatever one photograph comes to, the others have their turn
                 failed.append(job.image)
                 said = f"Error: {job.image}: {error or type(error).__name__}"
@@ -535,7 +540,7 @@ def predict(
 @click.option("--seeds", default=8, show_default=True, type=click.IntRange(1, 8), help="How many seeds: 0, 1, ...")
 @click.option("--budget", help="Begin nothing that would not end in this time: 90m, 2h, 45s.  [default: no end]")
 @click.option("--profile", default="study", show_default=True, help="quick, study or paper (GPU, real sets).")
-@click.option("--dataset", default="figures", show_default=True, help="figures, lsp, lspet, mpii, lip, pascal or flic.")
+@click.option("--dataset", default="figures", show_default=True, help="figures, or the name of a real set.")
 @click.option("--data-root", help="Folder of a real set.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda; auto takes a GPU where there is one.")
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="How many runs train at a time.")

@@ -233,3 +233,11 @@ COLOUR_OF_PART = dict(zip(PARTS + PASCAL_PARTS, PART_COLOURS + PASCAL_PART_COLOU
 
 # The challenges that LIP's evaluation is split by.
 TAGS = ("occlusion", "full_body", "upper_body", "lower_body", "head_missing", "back_view")
+
+
+def part_names(count: int) -> tuple[str, ...]:
+    """What so many part labels are called: LIP's 20, or PASCAL-Person-Part's 7; ValueError for another number."""
+    named = {len(names): names for names in (PARTS, PASCAL_PARTS)}
+    if count not in named:
+        raise ValueError(f"{count} part labels are no set's: there are {' and '.join(map(str, named))}")
+    return named[count]

@@ -13,11 +13,13 @@ from click.testing import CliRunner
 from PIL import Image
 
 from posebook.cli import main
+from posebook.datasets.labelled import read_png
 from posebook.evaluation import inference
 from posebook.papers import create
 from posebook.pictures import photographs
+from posebook.pictures.label_maps import save_label_map
 from posebook.pictures.photographs import find_photographs, match_boxes, read_boxes, save_pose_picture, write_prediction
-from posebook.skeleton import MPII
+from posebook.skeleton import MPII, PARTS
 from posebook.training.checkpoint import save_weights
 
 
@@ -322,3 +324,61 @@ def test_a_photograph_of_12_megapixels_takes_little_memory(tmp_path, weights):
         return int(done.stdout.split()[-1]) / (1 if sys.platform != "darwin" else 1024)  # in KiB
 
     assert peak((4000, 3000)) - peak((480, 360)) < 700 * 1024
+
+
+@pytest.mark.parametrize(
+    ("network", "settings"), [("look_into_person", {"refinements": 1}), ("look_into_person_parsing", {})]
+)
+def test_networks_that_parse_write_label_maps(tmp_path, network, settings):
+    torch.manual_seed(0)
+    model = create(network, size=32, depth=14, width=4, features=8, pooled=False, scales=1, **settings)
+    weights = str(save_weights(tmp_path / "weights", model, network, "mpii", {}))
+    image = photograph(tmp_path / "in" / "a.png", (120, 90))
+    out = tmp_path / "out"
+    done = run(weights, image, "--output", out, "--box", "10,10,60,60")
+    assert done.exit_code == 0, done.output
+    poses = ["a_pose.json", "a_pose.png"] if network == "look_into_person" else []
+    assert files(out) == sorted(["a_parsing.png", "a_parts.png", *poses])
+    with Image.open(out / "a_parts.png") as labels:
+        assert (labels.mode, labels.size) == ("P", (120, 90))
+        assert bytes(labels.getpalette()[3 * 13 : 3 * 13 + 3]).hex() == "f7c6a3"  # a face
+        found = np.array(labels)
+    assert found.max() < 20
+    assert (found[:, 90:] == 0).all()  # beyond the box's window
+    # What was drawn is no photograph when the folder is looked through.
+    Image.open(image).save(out / "b.png")
+    assert [job.name.name for job in find_photographs([out], tmp_path / "again")] == ["b.png"]
+
+
+def test_label_maps_are_read_back_as_they_were(tmp_path):
+    labels = torch.randint(0, 20, (33, 21), dtype=torch.uint8)
+    labels[0, 0] = 255
+    save_label_map(tmp_path / "labels.png", labels, PARTS)
+    assert read_png(tmp_path / "labels.png", 20).tolist() == labels.tolist()
+
+
+def test_a_photographs_labels_are_at_its_own_pixels():
+    """Of a network that finds a face in the middle of what it sees."""
+
+    class Faces(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.settings = {"size": 32, "parts": 20}
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, images):
+            return images
+
+        def probabilities(self, images):
+            found = torch.zeros(len(images), 20, 32, 32)
+            found[:, 0] = 0.6
+            found[:, PARTS.index("face"), 8:24, 8:24] = 1.0
+            return found
+
+    pixels = np.zeros((200, 300, 3), np.uint8)
+    labels = inference.parse_photograph(Faces(), pixels, (100.0, 60.0, 80.0, 80.0))
+    assert labels.shape == (200, 300)
+    rows, columns = (labels == PARTS.index("face")).nonzero().unbind(1)
+    # The window is 100 pixels about (140, 100), and the face its middle half.
+    edges = [int(value) for some in (rows, columns) for value in (some.min(), some.max())]
+    assert edges == pytest.approx([75, 125, 115, 165], abs=2)

@@ -76,27 +76,31 @@ def predict(
 
 
 @torch.no_grad()
-def predict_labels(
+def predict_probabilities(
     model: nn.Module,
     images: Float[Tensor, "n 3 s s"],
     flip: bool = True,
     scales: Iterable[int | float] = (1.0,),
-    batch_size: int = 64,
     bf16: bool | None = None,
-) -> Int[Tensor, "n s s"]:
-    """Part labels: the likeliest part of each pixel, of probabilities averaged over mirror images and scales.
+) -> Float[Tensor, "n parts s s"]:
+    """How likely each part is at each pixel, averaged over mirror images and scales.
 
     Args:
         model: one that parses (`network.ParsingNetwork`).
-        images, flip, scales, batch_size, bf16: as in `predict`.
+        images, flip, scales, bf16: as in `predict`.
 
     Raises:
         ValueError: as in `predict`, and a network that does not parse.
     """
-    views = _views(model, images, flip, scales)
     with evaluating(model):
-        found = [_average(model, chunk, views, _probabilities, bf16).argmax(1) for chunk in images.split(batch_size)]
-    return torch.cat(found)
+        return _average(model, images, _views(model, images, flip, scales), _probabilities, bf16)
+
+
+def predict_labels(
+    model: nn.Module, images: Float[Tensor, "n 3 s s"], batch_size: int = 64, **options
+) -> Int[Tensor, "n s s"]:
+    """The likeliest part of each pixel; options as in `predict_probabilities`."""
+    return torch.cat([predict_probabilities(model, some, **options).argmax(1) for some in images.split(batch_size)])
 
 
 def _views(model: nn.Module, images: Tensor, flip: bool, scales: Iterable[int | float]) -> list[View]:
@@ -277,7 +281,7 @@ def parse_each(
     Args:
         model: one that parses (`network.ParsingNetwork`).
         count: as in `evaluate`.
-        flip, scales, bf16: as in `predict_labels`.
+        flip, scales, bf16: as in `predict_probabilities`.
 
     Raises:
         ValueError: the set has no part labels, or as `evaluate` and the network's `labels` do.
@@ -289,7 +293,7 @@ def parse_each(
         sample = dataset.batch(numbers[places])
         if sample.parsing is None:
             raise ValueError(f"{dataset.name}/{dataset.split} has no part labels: take a set that has, or figures")
-        labels = predict_labels(model, sample.images, flip, scales, batch_size, bf16)
+        labels = predict_labels(model, sample.images, batch_size, flip=flip, scales=scales, bf16=bf16)
         matrices[places] = confusion(labels, sample.parsing, parts).float()
     return sum_over_processes(matrices).long().cpu()
 
@@ -471,3 +475,26 @@ def predict_photograph(
     device = next(model.parameters()).device
     joints, confidence = predict(model, image.to(device), skeleton.mirror, **options)
     return transform_points(joints.cpu(), invert(affine))[0], confidence[0].cpu()
+
+
+def parse_photograph(
+    model: nn.Module, photograph: UInt8[np.ndarray, "h w 3"] | Picture, box: Box | None = None, **options
+) -> UInt8[Tensor, "height width"]:
+    """Part labels of one person at the photograph's own pixels, background beyond what the network sees.
+
+    Args:
+        options: as in `predict_labels`.
+    """
+    image, affine = square(photograph, model.settings["size"], box)
+    device = next(model.parameters()).device
+    likely = predict_probabilities(model, image.to(device), **options)[0].cpu()  # (parts, s, s)
+    extent = photograph.extent if isinstance(photograph, Picture) else photograph.shape[1::-1]
+    back, shape = invert(affine), (extent[1], extent[0])
+    # One part after the other: at a photograph's resolution, all of them would be gigabytes.
+    best = warp(likely[None, :1], back, shape)[0, 0]
+    labels = torch.zeros(shape, dtype=torch.uint8)
+    for part in range(1, len(likely)):
+        some = warp(likely[None, part : part + 1], back, shape)[0, 0]
+        labels[some > best] = part
+        best = torch.maximum(best, some)
+    return labels

@@ -30,16 +30,19 @@ class ResNet(nn.Module):
         depth: number of layers, one of `BLOCKS`.
         width: channels of the first convolution, the paper's 64; Res-2 to Res-5 give 4, 8, 16 and 32 times as many.
         pooled: with the max pooling after the first convolution. Without it, for small images, the stride is 4.
+        last: with Res-5.
         checkpointing: in training keep only what each bottleneck is given, and compute the rest again for the gradient.
     """
 
-    def __init__(self, depth: int = 101, width: int = 64, pooled: bool = True, checkpointing: bool = False) -> None:
+    def __init__(
+        self, depth: int = 101, width: int = 64, pooled: bool = True, last: bool = True, checkpointing: bool = False
+    ) -> None:
         super().__init__()
-        self.depth, self.pooled, self.checkpointing = depth, pooled, checkpointing
+        self.depth, self.pooled, self.last, self.checkpointing = depth, pooled, last, checkpointing
         self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         inputs = width
-        for stage, blocks in enumerate(BLOCKS[depth]):
+        for stage, blocks in enumerate(BLOCKS[depth] if last else BLOCKS[depth][:-1]):
             middle, dilation = width * 2**stage, _DILATIONS[stage]
             made = []
             for block in range(blocks):
@@ -48,14 +51,16 @@ class ResNet(nn.Module):
                 inputs = 4 * middle
             setattr(self, f"layer{stage + 1}", nn.Sequential(*made))
 
-    def forward(self, images: Float[Tensor, "b 3 _ _"]) -> tuple[Float[Tensor, "b c4 h w"], Float[Tensor, "b c5 h w"]]:
-        """What Res-4 and Res-5 give."""
+    def forward(
+        self, images: Float[Tensor, "b 3 _ _"]
+    ) -> tuple[Float[Tensor, "b c4 h w"], Float[Tensor, "b c5 h w"] | None]:
+        """What Res-4 and Res-5 give; None without Res-5."""
         x = F.relu(self.bn1(self.conv1(images)))  # (b, width, s / 2, s / 2)
         if self.pooled:
             x = F.max_pool2d(x, 3, stride=2, padding=1)  # (b, width, s / 4, s / 4)
         x = self._stage(self.layer2, self._stage(self.layer1, x))  # (b, 8 width, s / 8, s / 8)
         x = self._stage(self.layer3, x)  # (b, 16 width, s / 8, s / 8)
-        return x, self._stage(self.layer4, x)  # (b, 32 width, s / 8, s / 8)
+        return x, self._stage(self.layer4, x) if self.last else None  # (b, 32 width, s / 8, s / 8)
 
     def _stage(self, blocks: nn.Sequential, x: Tensor) -> Tensor:
         for block in blocks:

@@ -15,11 +15,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from posebook.evaluation.inference import Box, predict_photograph, read_picture
+from posebook.evaluation.inference import Box, parse_photograph, predict_photograph, read_picture
+from posebook.network import finds_joints, parses
 from posebook.paths import replacing
+from posebook.pictures.label_maps import save_label_map, save_parsing_picture
 from posebook.pictures.poses import draw_pose, show_image
 from posebook.pictures.style import figure
-from posebook.skeleton import OCCLUDED, VISIBLE, Skeleton
+from posebook.skeleton import OCCLUDED, VISIBLE, Skeleton, part_names
 
 # A drawing's longer side in pixels is never less and never more: matplotlib takes about 150 bytes per pixel.
 SHORTEST_SIDE, LONGEST_SIDE = 480, 2048
@@ -92,8 +94,11 @@ def _photographs_in(folder: Path, recursive: bool) -> list[Path]:
 
 
 def _is_drawing(path: Path) -> bool:
-    """Whether it has the name of a picture that `write_prediction` drew, and its numbers lie beside it."""
-    return path.name.endswith("_pose.png") and path.with_suffix(".json").exists()
+    """Whether it has the name of a picture that `write_prediction` drew, and what it draws lies beside it."""
+    if path.name.endswith("_pose.png"):
+        return path.with_suffix(".json").exists()
+    stem = path.name.removesuffix("_parsing.png").removesuffix("_parts.png")
+    return stem != path.name and all((path.parent / f"{stem}{end}").exists() for end in ("_parsing.png", "_parts.png"))
 
 
 def _target(image: str | Path, output: Path) -> Path:
@@ -211,43 +216,55 @@ def write_prediction(
     box: Box | None = None,
     spared: Collection[Path] = (),
     **options,
-) -> tuple[Path, Path]:
-    """Find the person in a photograph, and write the drawn pose (PNG) and its numbers (JSON) into a folder.
+) -> list[Path]:
+    """Find the person in a photograph, and write what a network finds into a folder.
+
+    Of joints the drawn pose (PNG) and its numbers (JSON), NAME_pose.png and NAME_pose.json. Of parts the label map
+    (`label_maps.save_label_map`) in the photograph's size, and drawn over the photograph: NAME_parts.png and
+    NAME_parsing.png.
 
     Args:
         spared: files that must stay as they are, resolved: other photographs.
 
     Returns:
-        The picture and the JSON, NAME_pose.png and NAME_pose.json; what was there under these names is replaced.
+        The files; what was there under these names is replaced.
 
     Raises:
         ValueError: one of them would replace the photograph or a file to be spared; joints that are not numbers; and
             as `read_picture`, `square` and `predict` do.
     """
     picture = _target(path, output)
-    numbers = picture.with_suffix(".json")
-    for target in (picture, numbers):
+    poses = [picture, picture.with_suffix(".json")] if finds_joints(model) else []
+    maps = [output / f"{Path(path).stem}_{name}.png" for name in ("parts", "parsing")] if parses(model) else []
+    for target in (*poses, *maps):
         if target.resolve() in spared or target.resolve() == Path(path).resolve():
             raise ValueError(
                 f"the pose of {path} would replace {target}, which this command reads; give it a folder of its own "
                 "with --output"
             )
     photograph = read_picture(path, box, LONGEST_SIDE)
-    joints, confidence = predict_photograph(model, photograph, skeleton, box, **options)
-    if not (joints.isfinite().all() and confidence.isfinite().all()):
-        raise ValueError(
-            f"the joints found in {path} are not all numbers: take scales nearer to 1, or weights that are whole"
-        )
-    found = {
-        name: {"x": round(x, 2), "y": round(y, 2), "confidence": round(sure, 4)}
-        for name, (x, y), sure in zip(skeleton.joints, joints.tolist(), confidence.tolist(), strict=True)
-    }
-    about = {"image": str(path), "box": box, "skeleton": skeleton.name, "joints": found}
-    text = json.dumps(about, indent=2, allow_nan=False) + "\n"
-    output.mkdir(parents=True, exist_ok=True)
     pixels = torch.from_numpy(photograph.pixels(LONGEST_SIDE)).permute(2, 0, 1).float() / 255
-    drawn = joints * (torch.tensor([pixels.shape[2], pixels.shape[1]]) / torch.tensor(photograph.extent))
-    save_pose_picture(picture, pixels, drawn, confidence, skeleton)
-    with replacing(numbers) as part:
-        part.write_text(text, encoding="utf-8")
-    return picture, numbers
+    if poses:
+        joints, confidence = predict_photograph(model, photograph, skeleton, box, **options)
+        if not (joints.isfinite().all() and confidence.isfinite().all()):
+            raise ValueError(
+                f"the joints found in {path} are not all numbers: take scales nearer to 1, or weights that are whole"
+            )
+        found = {
+            name: {"x": round(x, 2), "y": round(y, 2), "confidence": round(sure, 4)}
+            for name, (x, y), sure in zip(skeleton.joints, joints.tolist(), confidence.tolist(), strict=True)
+        }
+        about = {"image": str(path), "box": box, "skeleton": skeleton.name, "joints": found}
+        text = json.dumps(about, indent=2, allow_nan=False) + "\n"
+        drawn = joints * (torch.tensor([pixels.shape[2], pixels.shape[1]]) / torch.tensor(photograph.extent))
+    labels = parse_photograph(model, photograph, box, **options) if maps else None
+    output.mkdir(parents=True, exist_ok=True)
+    if poses:
+        save_pose_picture(picture, pixels, drawn, confidence, skeleton)
+        with replacing(poses[1]) as part:
+            part.write_text(text, encoding="utf-8")
+    if labels is not None:
+        parts = part_names(model.settings["parts"])
+        save_label_map(maps[0], labels, parts)
+        save_parsing_picture(maps[1], pixels, labels, parts)
+    return poses + maps

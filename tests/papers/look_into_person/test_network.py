@@ -199,7 +199,7 @@ def test_checkpointing_changes_no_gradient():
         ("look_into_person", {"features": 7}, "features is 7; give an even number"),
         ("look_into_person", {"beta": -1.0}, "beta is -1.0"),
         ("look_into_person_parsing", {"structure": "hard"}, "structure is 'hard'; give none, weight, soft"),
-        ("look_into_person_parsing", {"parts": 5}, "known for 20 or 7 part labels, not 5"),
+        ("look_into_person_parsing", {"parts": 5}, "5 part labels are no set's: there are 20 and 7"),
     ],
 )
 def test_settings_that_cannot_be(name, settings, said):

@@ -46,7 +46,7 @@ def test_the_papers_nine_joints():
     assert all(members[name] == {name} for name in NAMES[3:])
     assert regions.sum(0).max() == 1
     assert part_regions(len(PASCAL_PARTS)).shape == (4, 7)
-    with pytest.raises(ValueError, match="known for 20 or 7 part labels, not 5"):
+    with pytest.raises(ValueError, match="5 part labels are no set's: there are 20 and 7"):
         part_regions(5)
 
 

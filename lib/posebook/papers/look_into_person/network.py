@@ -120,12 +120,13 @@ class JPPNet(HeatmapNetwork, ParsingNetwork):
             raise ValueError(f"{self.name}: beta is {beta!r}; give the pose loss's weight, 0 or above")
         stride = _stride(self.name, size, pooled, scales)
         self.codec = HeatmapCodec(size, stride, sigma)
-        self.backbone = _backbone(self.name, depth, width, pooled, checkpointing)
         self.finds_joints, self.parses = tasks != "parsing", tasks != "pose"
+        self.backbone = _backbone(self.name, depth, width, pooled, self.parses, checkpointing)
         self.phase = self.phases - 1
         rates = rates_of(size // stride)
         if self.parses:
             self.to_parts = ASPP(32 * width, parts, rates)
+        if refinements:  # nothing else looks at this context
             self.part = PartModule(32 * width, features, norm)
         if self.finds_joints:
             self.joint = JointModule(16 * width, features, joints, norm)
@@ -162,10 +163,10 @@ class JPPNet(HeatmapNetwork, ParsingNetwork):
             parsing.append(self.to_parts(res5))  # (b, parts, h, w)
             if self.training and not self.phase:
                 return maps, parsing
-            part_context = self.part(res5)  # (b, features, h, w)
         if self.finds_joints:
             joint_context, found = self.joint(res4)  # (b, features, h, w), (b, joints, h, w)
             maps.append(found)
+        part_context = self.part(res5) if self.settings["refinements"] else None  # (b, features, h, w)
         for pose, parse in zip(self.refine_pose, self.refine_parsing, strict=True):
             both = maps[-1], parsing[-1]
             joint_context, found = self._refine(pose, *both, joint_context)
@@ -347,7 +348,7 @@ class SSJPPNet(ParsingNetwork):
         check_sigma(self.name, sigma)
         stride = _stride(self.name, size, pooled, scales)
         self.codec = HeatmapCodec(size, stride, sigma)
-        self.backbone = _backbone(self.name, depth, width, pooled, checkpointing)
+        self.backbone = _backbone(self.name, depth, width, pooled, True, checkpointing)
         self.to_parts = ASPP(32 * width, parts, rates_of(size // stride))
         self.attention = conv(scales * 32 * width, 2 * features, 3, norm)
         self.last = nn.Conv2d(2 * features, scales, 1)
@@ -439,10 +440,10 @@ def _stride(network: str, size: Setting, pooled: bool, scales: Setting) -> int:
     return stride
 
 
-def _backbone(network: str, depth: Setting, width: Setting, pooled: bool, checkpointing: bool) -> ResNet:
+def _backbone(network: str, depth: Setting, width: Setting, *more: bool) -> ResNet:
     check_counts(network, width=width)
     check_choice(network, "depth", depth, tuple(BLOCKS))
-    return ResNet(depth, width, pooled, checkpointing)
+    return ResNet(depth, width, *more)
 
 
 def _resized(maps: Float[Tensor, "b c _ _"], like: Tensor) -> Float[Tensor, "b c h w"]:

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor
 
 from posebook.coordinates import HeatmapCodec, pixel_centres
-from posebook.skeleton import IGNORE_LABEL, PARTS, PASCAL_PARTS
+from posebook.skeleton import IGNORE_LABEL, part_names
 
 # The regions whose centres stand for joints, and the part labels of each. Those of LIP are the paper's nine; gloves,
 # dresses, socks and jumpsuits belong to none. Departs: PASCAL-Person-Part, which has no sides, has four, our own.
@@ -43,10 +43,7 @@ def part_regions(parts: int) -> Float[Tensor, "regions parts"]:
     Raises:
         ValueError: another number of labels.
     """
-    named = {len(names): names for names in (PARTS, PASCAL_PARTS)}
-    if parts not in named:
-        raise ValueError(f"regions of the body are known for {' or '.join(map(str, named))} part labels, not {parts}")
-    names = named[parts]
+    names = part_names(parts)
     there = {region: labels for region, labels in REGIONS.items() if set(labels) & set(names)}
     return torch.tensor([[float(name in labels) for name in names] for labels in there.values()])
 
