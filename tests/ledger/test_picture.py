@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from posebook.ledger.picture import draw_ledger, plot_claims
-from posebook.ledger.verdicts import Row
+from posebook.ledger.picture import COLOURS, draw_ledger, plot_claims, plot_overview
+from posebook.ledger.verdicts import FAILS, HOLDS, UNDECIDED, Gain, Row
 from posebook.papers import select
 
 FIRST, SECOND = (
@@ -47,6 +47,43 @@ def test_without_any_far_claim_there_is_one_axis_and_without_claims_no_picture()
     assert len(plot_claims(rows()[:2]).axes) == 1
     with pytest.raises(ValueError, match="there is no claim to show"):
         plot_claims([Row(FIRST, "figures", "study", {}, reason="it rained")])
+
+
+def test_all_claims_at_one_look_by_paper_with_verdicts_counted():
+    other = select(["part_groups"])[0]
+    short = Gain(gain=0.2, reached=0.5, floor=0.1)
+    sheet = plot_overview(
+        [
+            *rows(),
+            replace(rows()[1], claim=replace(FIRST, paper_value=0.01), options={"people": 4}),
+            Row(other, "figures", "study", {}, (0, 1), (-0.031, -0.03), {}, short),
+        ],
+        "Claims",
+    )
+    names = FIRST.id.removeprefix("soft_argmax_").replace("_", " "), SECOND.id.removeprefix("soft_argmax_")
+    left, right = sheet.axes
+    told = [(label.get_text(), label.get_color()) for label in left.get_yticklabels()]
+    assert told == [
+        ("soft_argmax", "black"),
+        (f"{names[1]} (lspet)", COLOURS[HOLDS]),
+        (names[0], COLOURS[HOLDS]),
+        (f"{names[0]} (4 people)", COLOURS[HOLDS]),
+        (names[1], COLOURS[UNDECIDED]),
+    ]
+    assert [label.get_color() for label in right.get_yticklabels()] == ["black", COLOURS[FAILS]]
+    # Both share one axis, and what lies beyond it is told beside it: a mean, and a paper's 5 that is 7 from -2.
+    assert left.get_xlim() == right.get_xlim()
+    assert left.get_xlim()[1] < 50
+    written = [text.get_text().strip() for text in left.texts], [text.get_text().strip() for text in right.texts]
+    assert written == (
+        ["3 hold, 0 do not, 1 undecided", "mean +51", "paper +7"],
+        ["0 hold, 1 do not, 0 undecided; runs too short"],
+    )
+    marks = [line.get_xdata()[0] for line in left.lines if line.get_marker() == "o"]
+    assert marks == pytest.approx([3.0])
+    assert len(plot_overview(rows()).axes) == 1, "one paper needs one column"
+    with pytest.raises(ValueError, match="there is no claim to show"):
+        plot_overview([])
 
 
 def test_pictures_are_drawn_of_what_ships(tmp_path):
