@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from functools import partial
 
@@ -13,8 +14,10 @@ from posebook.compute.precision import autocast, channels_last
 from posebook.compute.processes import pick_device
 from posebook.evaluation.inference import predict
 from posebook.figures.dataset import Figures
+from posebook.ledger.verdicts import read_rows
+from posebook.ledger.work import Work
 from posebook.losses import heatmap_loss, structure_aware_loss
-from posebook.papers import create
+from posebook.papers import create, select
 from posebook.papers.multi_scale.claims import PYRAMID
 from posebook.sample import Sample
 from posebook.skeleton import MPII
@@ -23,6 +26,9 @@ from posebook.training.masking import KeypointMasking
 # The paper's four scales of 64x64 maps.
 SIDES = (8, 16, 32, 64)
 NETWORK = {"size": 128, "stacks": 1, "features": 64, "depth": 3}
+
+# The ledger's networks that the claim on one pass compares.
+COMPARED = {"ours": "supervision", "baseline": "hourglass"}
 
 
 def loss(count: int, sides: tuple[int, ...], device: torch.device, combination: str) -> Callable[[], None]:
@@ -74,18 +80,26 @@ def measure(device: str = "auto", count: int = 64, size: int = 128) -> list[dict
     what = f"keypoint masking, {count} images of {size} px"
     rows.append(row(what, medians(ways, 3), count, "images/s", "against a training step of one stack"))
 
-    networks = {
-        "ours": create("multi_scale", scales=3, regression=False, **NETWORK | {"size": size}),
-        "baseline": create("hourglass", **NETWORK | {"size": size}),
-    }
-    scales = {"ours": (1.0,), "baseline": PYRAMID}
-    ways = {
-        name: partial(predict, channels_last(network).to(where).eval(), sample.images, flip=False, scales=scales[name])
-        for name, network in networks.items()
-    }
-    what = f"one pass of the MSS-net, {count} images of {size} px"
-    rows.append(row(what, medians(ways, 3), count, "images/s", "against the hourglass on six scales"))
+    rows.append(one_pass(where, count))
     return rows
+
+
+def one_pass(device: torch.device, count: int) -> dict:
+    """The MSS-net at the image's own scale beside the hourglass on six: how fast, and how well as the ledger tells."""
+    works = {way: Work("multi_scale", variant, "figures", "study", 0) for way, variant in COMPARED.items()}
+    size = works["ours"].plan.size
+    images = Figures("test", size, device).batch(torch.arange(count)).images
+    scales = {"ours": (1.0,), "baseline": PYRAMID}
+    ways = {}
+    for way, work in works.items():
+        network = channels_last(work.network(**work.settings)).to(device).eval()
+        ways[way] = partial(predict, network, images, flip=False, scales=scales[way])
+    (claim,) = read_rows(select(["multi_scale_pyramid"]))
+    accuracy = [100 * statistics.mean(claim.details[name]) for name in ("supervision pckh", "hourglass pyramid")]
+    note = "against the hourglass on six scales; PCKh {:.1f} against {:.1f} %".format(*accuracy) + f", {claim.counted}"
+    return row(
+        f"one pass of the ledger's MSS-net, {count} images of {size} px", medians(ways, 3), count, "images/s", note
+    )
 
 
 if __name__ == "__main__":

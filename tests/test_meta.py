@@ -16,6 +16,7 @@ from gpu.cases import LOSSES, NETWORKS, network, people
 from posebook import losses
 from posebook.association import PeopleCodec
 from posebook.coordinates import HeatmapCodec
+from posebook.network import finds_joints, parses
 from posebook.papers import NAMES
 from posebook.papers.parsing_induced.network import VARIANTS
 from posebook.sample import Sample
@@ -69,9 +70,15 @@ def test_networks(case, batch):
         outputs = model(there.images)
         loss, terms = model.loss(outputs, there)
         loss.backward()
-        joints, confidence = model.decode(outputs)
-    assert {value.device.type for value in (loss, joints, confidence, *terms.values())} == {"meta"}
-    assert joints.shape == (4, 16, 2)
+        found = [loss, *terms.values()]
+        if finds_joints(model):
+            joints, confidence = model.decode(outputs)
+            assert joints.shape == (4, 16, 2)
+            found += [joints, confidence]
+        if parses(model):
+            found.append(model.labels(outputs))
+            assert found[-1].shape == (4, 64, 64)
+    assert {value.device.type for value in found} == {"meta"}
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     assert all(p.grad is not None and p.grad.device.type == "meta" for p in trained)
 

@@ -20,6 +20,7 @@ SIZE = 64
 HOURGLASS = {"stacks": 2, "features": 16, "depth": 2}
 PARSING = HOURGLASS | {"parsing_units": 1, "poolings": 1}
 BLOCKS = {"blocks": 2, "features": 36}
+PERSON = {"depth": 14, "width": 4, "features": 16, "pooled": False, "norm": True, "scales": 2}
 OVERLAP = (
     "r_ankle r_knee l_ankle l_knee r_hip l_hip pelvis, pelvis thorax upper_neck head_top r_shoulder l_shoulder, "
     "r_shoulder r_elbow r_wrist, l_shoulder l_elbow l_wrist"
@@ -28,6 +29,12 @@ OVERLAP = (
 # A network's name, and the settings over its defaults.
 NETWORKS: dict[str, tuple[str, dict[str, Setting]]] = {
     "hourglass": ("hourglass", HOURGLASS),
+    "look_into_person": ("look_into_person", PERSON | {"refinements": 1}),
+    "look_into_person mean": ("look_into_person", PERSON | {"merge": "mean", "norm": False, "checkpointing": True}),
+    "look_into_person parsing": ("look_into_person", PERSON | {"tasks": "parsing", "refinements": 0}),
+    "look_into_person pose": ("look_into_person", PERSON | {"tasks": "pose", "refinements": 0}),
+    "look_into_person_parsing": ("look_into_person_parsing", PERSON),
+    "look_into_person_parsing soft": ("look_into_person_parsing", PERSON | {"structure": "soft"}),
     "multi_scale": ("multi_scale", HOURGLASS | {"scales": 2}),
     "multi_scale as printed": (
         "multi_scale",

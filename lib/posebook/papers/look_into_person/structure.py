@@ -59,7 +59,7 @@ def part_centres(
         labels: of parts; ignored pixels (255) belong to no region.
     """
     counted = torch.where(labels == IGNORE_LABEL, 0, labels).long()  # label 0, the background, is in no region
-    masks = regions.t()[counted].permute(0, 3, 1, 2)  # (b, regions, h, w)
+    masks = regions.float().t()[counted].permute(0, 3, 1, 2)  # (b, regions, h, w)
     centres, mass = soft_centres(masks)
     return centres, mass > 0
 
@@ -131,7 +131,7 @@ def structure_sensitive_loss(
             predicted = codec.encode(*part_centres(guess, regions))
     else:
         probabilities = logits.float().softmax(1) * (labels != IGNORE_LABEL)[:, None]
-        masks = torch.einsum("rp,bphw->brhw", regions, probabilities)
+        masks = torch.einsum("rp,bphw->brhw", regions.float(), probabilities)
         found, mass = soft_centres(masks)
         # A region that the truth lacks is for the parsing loss: what little of it is anywhere has a centre too.
         height = (mass / _WHOLE).clamp_max(1) * there
