@@ -181,10 +181,12 @@ class JPPNet(HeatmapNetwork, ParsingNetwork):
     def loss(self, outputs: Outputs, batch: Sample) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Of every stage, the merged maps' loss plus that of each scale: cross-entropy, and beta times `heatmap_mse`.
 
+        What a phase does not train adds 0.
+
         Raises:
             ValueError: the batch has no part labels, and the network is to learn them.
         """
-        terms = {}
+        terms = {"pose": batch.joints.new_zeros(())} if self.finds_joints else {}
         if outputs.maps is not None:
             target = self.codec.of(outputs.maps).encode(batch.joints, batch.presence)  # (b, joints, h, w)
             losses = [heatmap_mse(some, target, batch.presence) for some in self._supervised(outputs.maps)]
@@ -375,6 +377,8 @@ class SSJPPNet(ParsingNetwork):
     def loss(self, outputs: AttentionOutputs, batch: Sample) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """The cross-entropy of the merged logits, which the structure loss weighs (eq. (2)), and of each scale's own.
 
+        "structure" is that weight's mean, which is a part of "parsing" already; 0 in the first phase.
+
         Raises:
             ValueError: the batch has no part labels.
         """
@@ -383,6 +387,8 @@ class SSJPPNet(ParsingNetwork):
         reading = self.settings["structure"] if self.phase else "none"
         labels = thinned(batch.parsing, merged.shape[-1])  # (b, h, w)
         terms = structure_sensitive_loss(merged, labels, self.regions, self.codec.sigma, reading)
+        if self.settings["structure"] != "none":
+            terms.setdefault("structure", merged.new_zeros(()))
         if self.settings["scales"] > 1:
             every = [parsing_cross_entropy(some, labels) for some in outputs.parsing.unbind(1)]
             terms["scales"] = torch.stack(every).sum()
