@@ -61,6 +61,15 @@ class Skeleton:
         found = [sorted(self.index(name) for name in group if name in self.joints) for group in groups]
         return [group for group in found if group]
 
+    def places_in(self, other: Skeleton) -> list[int]:
+        """Where each of these joints is in another order that has them all; ValueError names one that it lacks.
+
+        Open: LSP's neck is MPII's upper neck.
+        """
+        return [
+            other.index("upper_neck" if name == "neck" and name not in other.joints else name) for name in self.joints
+        ]
+
     @cached_property
     def structure(self) -> list[list[int]]:
         """The pairs and triplets in `STRUCTURE`, three locations each: a pair names its last joint twice."""

@@ -73,9 +73,9 @@ def test_rows_follow_from_constructed_readings(values, told, final, inside):
 def test_a_seed_counts_when_all_that_is_compared_is_there():
     found = stored([0.01, 0.02, 0.03])
     gone = Work("soft_argmax", "detection", "figures", "quick", 1)
-    del found[gone.key, gone.plan.test_images]
+    del found[gone.key, "figures", gone.plan.test_images]
     lacking = Work("soft_argmax", "regression", "figures", "quick", 2)
-    del found[lacking.key, lacking.plan.test_images].readings["pckh"]
+    del found[lacking.key, "figures", lacking.plan.test_images].readings["pckh"]
     row = row_of(CLAIM, "figures", "quick", found)
     assert row.seeds == (0,)
     nothing = row_of(CLAIM, "figures", "quick", {}, "it rained")

@@ -71,6 +71,7 @@ class Variant:
         figures: options of that set over the profile's.
         profile: gives what else of the profile is another for it.
         learner: the variant, trained on figures, whose learner it takes and keeps (`take_learner`).
+        trained_on: the set that it is trained on, where that is not the one that it is tested on.
 
     Raises:
         ValueError: a setting that the network does not have.
@@ -81,6 +82,7 @@ class Variant:
     figures: dict[str, str | int | float] = field(default_factory=dict)
     profile: Callable[[Profile], Profile] | None = None
     learner: str | None = None
+    trained_on: str | None = None
 
     def __post_init__(self) -> None:
         if not callable(self.settings):

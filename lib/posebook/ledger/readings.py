@@ -52,12 +52,12 @@ class Reading:
     carried: bool = False
 
     @property
-    def key(self) -> tuple[str, int | None]:
+    def key(self) -> tuple[str, str, int | None]:
         """What two readings of the same run, on the same people, have in common."""
-        return self.digest, self.test_images
+        return self.digest, self.dataset, self.test_images
 
 
-Readings = dict[tuple[str, int | None], Reading]
+Readings = dict[tuple[str, str, int | None], Reading]
 
 
 def read(paper: str, folder: str | Path = FOLDER) -> Readings:

@@ -73,7 +73,9 @@ def train_run(
     with _alone(work, folder):
         plan, where = work.plan, pick_device(device)
         train_set, small = training_sets(work, data_root, where)
-        test_set = open_dataset(work.dataset, "test", root_of(work, data_root), plan.size, where, **work.options)
+        test_set = open_dataset(
+            work.dataset, "test", root_of(work.dataset, data_root), plan.size, where, **work.options
+        )
         if not is_trained(work, folder):
             if work.learner is not None and learner is None:
                 train_run(work.learner, runs, data_root, device, progress=progress)
@@ -148,17 +150,17 @@ def is_trained(work: Work, folder: Path) -> bool:
     return path.is_file() and read_record(path)["training"]["steps"] >= work.recipe.steps
 
 
-def root_of(work: Work, data_root: str | Path | None) -> str | Path | None:
-    """Where a run's set lies; a learner's is rendered, whatever the set it is taken to."""
-    return None if work.dataset == "figures" else data_root
+def root_of(dataset: str, data_root: str | Path | None) -> str | Path | None:
+    """Where a set lies; what is trained on rendered people may be tested on another, whose root is given."""
+    return None if dataset == "figures" else data_root
 
 
 def training_sets(work: Work, data_root: str | Path | None, device: torch.device) -> tuple[Dataset, Dataset | None]:
     """What a run is trained on: the set in the plan's images, and in its small ones where it has any."""
-    small = work.plan.small
+    small, name = work.plan.small, work.trained_on
     sizes = [work.plan.size, *([small.size] if small else [])]
-    root = root_of(work, data_root)
-    sets = [open_dataset(work.dataset, "train", root, size, device, work.seed, **work.options) for size in sizes]
+    root, options = root_of(name, data_root), work.options_of(name)
+    sets = [open_dataset(name, "train", root, size, device, work.seed, **options) for size in sizes]
     return sets[0], sets[1] if small else None
 
 

@@ -67,9 +67,18 @@ class Work:
         return recipe.but(steps=recipe.steps // 2) if self.half else recipe
 
     @property
+    def trained_on(self) -> str:
+        """The set that it is trained on; the one that it is tested on is `dataset`."""
+        return self.variant_of.trained_on or self.dataset
+
+    def options_of(self, dataset: str) -> dict[str, str | int | float]:
+        """What a set is opened with beside name, split and size."""
+        return self.plan.figures | self.variant_of.figures if dataset == "figures" else {}
+
+    @property
     def options(self) -> dict[str, str | int | float]:
-        """What its set is opened with beside name, split and size."""
-        return self.plan.figures | self.variant_of.figures if self.dataset == "figures" else {}
+        """What the set that it is tested on is opened with beside name, split and size."""
+        return self.options_of(self.dataset)
 
     @property
     def learner(self) -> Work | None:
@@ -81,7 +90,7 @@ class Work:
     def settings(self) -> dict[str, Setting]:
         """All of the network's settings."""
         plan, known = self.plan, settings_of(self.network)
-        of_set = {"size": plan.size, "joints": len(SKELETON_OF[self.dataset])}
+        of_set = {"size": plan.size, "joints": len(SKELETON_OF[self.trained_on])}
         # Variants of other networks share the profile's settings as far as they have them.
         return known | {k: v for k, v in (self.variant_of.over(plan.settings) | of_set).items() if k in known}
 
@@ -93,12 +102,17 @@ class Work:
         return {
             "model": self.network.name,
             "settings": self.settings,
-            "dataset": {"name": self.dataset, "split": "train", "size": plan.size, **self.options},
+            "dataset": {
+                "name": self.trained_on,
+                "split": "train",
+                "size": plan.size,
+                **self.options_of(self.trained_on),
+            },
             "recipe": recipe,
             "optimizer": _described(plan.optimizer),
             "schedule": fingerprint(plan.schedule),
             # Figures are drawn anew for every step.
-            "augmentation": None if self.dataset == "figures" else vars(plan.augmentation),
+            "augmentation": None if self.trained_on == "figures" else vars(plan.augmentation),
             "small": plan.small and asdict(plan.small),
             # Keys of their own, so that runs without them keep their names.
             **({"learner": self.learner.key} if self.learner else {}),
@@ -114,7 +128,7 @@ class Work:
 
     def reading(self, readings: Readings) -> Reading | None:
         """What was read off this run, on the people that its plan tests on; None where that is not in."""
-        return readings.get((self.key, self.plan.test_images))
+        return readings.get((self.key, self.dataset, self.plan.test_images))
 
     def __str__(self) -> str:
         return f"{self.variant}{' (half the steps)' if self.half else ''}, seed {self.seed}"
