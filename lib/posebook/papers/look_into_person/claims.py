@@ -222,8 +222,8 @@ CLAIMS = (
         "transfer",
         "Sec. 6.2.2, Table 10",
         "A network that also learnt to parse finds joints better in photographs of another set.",
-        "PCK@0.2 (PCKh@0.5 on MPII), mean over the joints, of the network that learns both tasks minus that of its half "
-        "that learns joints alone; both trained on rendered people and tested on the photographs of this set.",
+        "PCK@0.2 (PCKh@0.5 on MPII), mean over the joints, of the network that learns both tasks minus that of its "
+        "half that learns joints alone; both trained on rendered people and tested on the photographs of this set.",
         ("joint_abroad", "pose_abroad"),
         reading="pckh",
         beside=("pckh",),
