@@ -29,7 +29,7 @@ from posebook.papers.look_into_person.profiles import SMALL
 from posebook.sample import Dataset
 from posebook.skeleton import PART_INDEX, PART_MIRROR, TAGS
 from posebook.training.profile import ADAMW, Profile
-from posebook.training.schedules import one_cycle
+from posebook.training.schedules import one_cycle, polynomial
 
 # All variants are trained alike, in one phase, on whole people behind objects.
 _ALIKE = {"phases": (), "figures": {"difficulty": "objects"}}
@@ -56,7 +56,7 @@ PROFILES = {
         optimizer=ADAMW,
         **_ALIKE,
     ),
-    "paper": TRAINING["paper"].but(settings=_JOINT, test_images=None, **_ALIKE),
+    "paper": TRAINING["paper"].but(settings=_JOINT, schedule=polynomial(0.9), test_images=None, **_ALIKE),
 }
 
 
