@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import subprocess
 import warnings
 import zlib
 from pathlib import Path
@@ -14,7 +16,10 @@ from PIL import Image, ImageOps
 
 from posebook.datasets import images, photographs, sets
 from posebook.datasets.images import Picture, PixelError, extent, open_upright
+from posebook.datasets.labelled import read_png
 from posebook.datasets.lip import LIP
+from posebook.evaluation.inference import read_photograph
+from posebook.pictures.photographs import SUFFIXES
 from small_sets.lip import SIZES, write_part
 
 # Smooth, and different at each corner.
@@ -202,3 +207,31 @@ def test_a_bomb_is_refused_in_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(PixelError, match=r"too many pixels .*: make it smaller first"):
         extent(path)
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n(touched) (w) file closefile\nshowpage\n%%EOF\n"
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.eps"])
+def test_no_program_is_run_on_a_picture(tmp_path, monkeypatch, name):
+    """PostScript is a program, and Pillow hands it to Ghostscript: under any name it is no photograph."""
+    monkeypatch.setattr(subprocess, "Popen", lambda *arguments, **options: pytest.fail("a program was started"))
+    path = tmp_path / name
+    path.write_bytes(EPS)
+    for read in (lambda: images.extent(path), lambda: read_png(path, 20), lambda: read_photograph(path)):
+        with pytest.raises(Exception, match="cannot identify image file|cannot be read as an image"):
+            read()
+
+
+def test_a_pipe_is_no_photograph(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(ValueError, match="is no file that lies on a disk"):
+        images.extent(tmp_path / "pipe.jpg")
+    with pytest.raises(ValueError, match="is no file that lies on a disk"):
+        read_png(tmp_path / "pipe.jpg", 20)
+
+
+def test_formats_are_those_that_folders_are_looked_through_for():
+    Image.init()
+    known = {Image.EXTENSION[suffix] for suffix in SUFFIXES if suffix in Image.EXTENSION}
+    assert known <= set(images.FORMATS)

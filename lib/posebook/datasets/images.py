@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 # A window with a longer side than this, in pixels, is averaged over blocks before it is padded: padding stays small.
 LARGEST_WINDOW = 8192
 
+# What photographs and label maps come in. Pillow knows more, and for some (EPS) it runs other programs on the file.
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+
 # Tags of TIFF, and of EXIF with it.
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274
 
@@ -132,11 +135,26 @@ def open_upright(path: str | Path) -> Iterator[Upright]:
     from PIL import Image
 
     try:
-        opened = Image.open(path)
+        opened = open_image(path)
     except Image.DecompressionBombError as error:
         raise PixelError(f"it has too many pixels ({error}): make it smaller first") from error
     with opened:
         yield Upright(opened)
+
+
+def open_image(path: str | Path) -> Image:
+    """`PIL.Image.open` of the formats that photographs and label maps come in, whatever the file is called.
+
+    Raises:
+        ValueError: a pipe or a device, which might never end.
+        Exception: as Pillow raises on broken files and on other formats, of many kinds.
+    """
+    from PIL import Image
+
+    if Path(path).exists() and not Path(path).is_file():
+        raise ValueError(f"{path} is no file that lies on a disk")
+    Image.init()
+    return Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])
 
 
 def extent(path: str | Path) -> tuple[int, int]:

@@ -173,9 +173,7 @@ def nearest(start: int | float, window: int | float, size: int) -> Int[np.ndarra
 
 def read_png(path: Path, classes: int) -> UInt8[np.ndarray, "h w"]:
     """A picture whose pixels are label numbers, in grey or with a palette; ValueError for labels of another set."""
-    from PIL import Image
-
-    with Image.open(path) as image:
+    with images.open_image(path) as image:
         if image.mode not in ("L", "P"):
             raise ValueError(f"it is a picture in {image.mode}, not one of label numbers")
         labels = np.asarray(image)
