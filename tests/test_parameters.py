@@ -57,14 +57,16 @@ KERNELS, LEARNER, LOSSES, SEVERAL = (
 SUPERVISED, STRUCTURE, MASKED, ROBUST = (
     f"3_multi_scale/{name}" for name in ("1_supervision", "2_structure_loss", "3_masking_and_training", "4_evaluation")
 )
-BENCHMARK = "5_look_into_person/1_benchmark"
+BENCHMARK, JOINT = (f"5_look_into_person/{name}" for name in ("1_benchmark", "2_joint_network"))
 # They draw no people of a set, or read its annotations alone.
 OWN_SETS = {f"{DERIVES}.ipynb", f"{INFORMATION}.ipynb"}
 # They read a run's folder, or keep nothing.
 UNWRITTEN = {
     f"{name}.ipynb"
-    for name in (DERIVES, TRUNK, INFORMATION, BRANCHES, KERNELS, LEARNER, SUPERVISED, STRUCTURE, ROBUST, BENCHMARK)
-}
+    for name in (
+        DERIVES, TRUNK, INFORMATION, BRANCHES, KERNELS, LEARNER, SUPERVISED, STRUCTURE, ROBUST, BENCHMARK, JOINT
+    )
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -187,6 +189,7 @@ def test_a_folder_that_cannot_be_written_to_is_told(notebook, tmp_path):
         (MASKED, {"patch": 0}, "^masking: size is 0; give a fraction of the image's side above 0, up to 0.5$"),
         (MASKED, {"patch": True}, "^masking: size is True; give a fraction"),
         (SEVERAL, {"control": "yes"}, "^control is 'yes'; give True or False$"),
+        (JOINT, {"output_dir": "no_run"}, "^there are no weights at no_run/last.safetensors"),
     ],
 )
 def test_a_notebooks_own_parameters_are_checked(notebook, given, sentence):
@@ -198,22 +201,28 @@ def test_the_benchmark_needs_lips_own_labels(tmp_path):
     pascal.write_set(tmp_path / "pascal")
     with pytest.raises(ValueError, match=r"^dataset is 'pascal'; give figures, lip$"):
         start(f"{BENCHMARK}.ipynb", dataset="pascal", data_root=str(tmp_path / "pascal"))
-    lip.write_part(tmp_path, "val", 8)
-    assert len(start(f"{BENCHMARK}.ipynb", dataset="lip", data_root=str(tmp_path))["sample"]) == 8
+    lip.write_part(tmp_path, "val", 40)
+    assert len(start(f"{BENCHMARK}.ipynb", dataset="lip", data_root=str(tmp_path))["sample"]) == 40
+    assert len(start(f"{JOINT}.ipynb", dataset="lip", data_root=str(tmp_path))["few"]) == 40
 
 
 def test_weights_of_another_network_are_told(tmp_path):
     for name, settings in {
         "hourglass": {"size": 64, "stacks": 1, "features": 8, "depth": 1},
         "part_groups": {"size": 64, "stacks": 1, "features": 8, "depth": 1, "width": 2, "variant": "baseline"},
+        "look_into_person": {"size": 64, "depth": 14, "width": 2, "features": 4, "pooled": False, "refinements": 0},
     }.items():
         save_weights(tmp_path / name / "last", create(name, **settings), name, "mpii", {})
     run = str(tmp_path / "hourglass")
-    for notebook, network in ((TRUNK, "soft_argmax"), (BRANCHES, "part_groups"), (LEARNER, "parsing_induced")):
+    for notebook, network in (
+        (TRUNK, "soft_argmax"), (BRANCHES, "part_groups"), (LEARNER, "parsing_induced"), (JOINT, "look_into_person")
+    ):  # fmt: skip
         with pytest.raises(ValueError, match=f"holds the weights of a network hourglass; give some of {network}$"):
             start(f"{notebook}.ipynb", output_dir=run)
     with pytest.raises(ValueError, match="where no network with branches lies"):
         start(f"{BRANCHES}.ipynb", output_dir=str(tmp_path / "part_groups"))
+    with pytest.raises(ValueError, match="where no network with refinements and LIP's 20 labels lies"):
+        start(f"{JOINT}.ipynb", output_dir=str(tmp_path / "look_into_person"))
     save_weights(tmp_path / "two/branches/last", create("part_groups", size=64, stacks=1, features=8, depth=1, width=2,
                  joints=14), "part_groups", "lsp", {})  # fmt: skip
     with pytest.raises(ValueError, match=r"finds the joints of LSP, and figures has the 16 of MPII: train on figures"):
@@ -248,7 +257,7 @@ def few_people(root, count: int):
 
 def test_few_people_are_enough_or_told_how_many_it_takes(tmp_path):
     root, fewer = few_people(tmp_path / "some", 27), few_people(tmp_path / "fewer", 2)
-    needs_more = {OCCLUDED: 32, SEVERAL: 32}
+    needs_more = {OCCLUDED: 32, SEVERAL: 32, JOINT: 40}
     needs_labels = {LEARNER: "train", BENCHMARK: "test"}
     for notebook in WITH_PARAMETERS:
         name = notebook.removesuffix(".ipynb")

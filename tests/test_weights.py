@@ -17,7 +17,7 @@ SHIPPED = sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_they_are_far_better_than_the_mean_pose(name):
-    assert len(SHIPPED) >= 9
+    assert len(SHIPPED) >= 10
     network, about = load_weights(WEIGHTS / name)
     people = {key: about["training"]["dataset"][key] for key in ("name", "size", "difficulty")}
     test = open_dataset(people.pop("name"), "test", **people)
@@ -27,11 +27,17 @@ def test_they_are_far_better_than_the_mean_pose(name):
     assert score(joints, truth).mean > score(average, truth).mean + 0.15
 
 
-@pytest.mark.parametrize("variant", ["hourglass", "structure", "masking"])
-def test_those_of_multi_scale_are_the_ledgers(variant):
-    about = read_record(WEIGHTS / f"multi_scale_{variant}")
-    work = Work("multi_scale", variant, "figures", "study", 0)
+@pytest.mark.parametrize(
+    ("name", "paper", "variant"),
+    [
+        *((f"multi_scale_{variant}", "multi_scale", variant) for variant in ("hourglass", "structure", "masking")),
+        ("look_into_person", "look_into_person", "refined_twice"),
+    ],
+)
+def test_some_are_the_ledgers(name, paper, variant):
+    about = read_record(WEIGHTS / name)
+    work = Work(paper, variant, "figures", "study", 0)
     assert {k: v for k, v in about["settings"].items() if k in work.settings} == work.settings
     told = about["training"]
     assert (told["steps"], told["recipe"]["seed"]) == (work.plan.recipe.steps, 0)
-    assert bool(told.get("masking")) == (variant == "masking")
+    assert bool(told.get("masking")) == (work.plan.masking is not None)

@@ -396,9 +396,7 @@ def prior_check(path: str | None, samples: int, seed: int) -> None:
     help="Of weights, batches and augmentation.",
 )
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda; auto takes a GPU where there is one.")
-@click.option(
-    "--imagenet", help="File of torchvision's weights to start from: VGG16's (parsing_induced), ResNet-101's."
-)
+@click.option("--imagenet", help="File of torchvision's weights to start from: VGG16, ResNet-50 or ResNet-101.")
 @click.option("--learner", help="Weights of a parsing_induced network, whose learner is taken and frozen.")
 @click.option("--output", help="Folder for state, weights and scores.  [default: runs/MODEL-DATASET-PROFILE]")
 @click.option("--resume/--fresh", default=True, show_default=True, help="Go on with the run in the folder, or anew.")

@@ -219,7 +219,7 @@ def test_no_program_is_run_on_a_picture(tmp_path, monkeypatch, name):
     path = tmp_path / name
     path.write_bytes(EPS)
     for read in (lambda: images.extent(path), lambda: read_png(path, 20), lambda: read_photograph(path)):
-        with pytest.raises(Exception, match="cannot identify image file|cannot be read as an image"):
+        with pytest.raises(Exception, match=r"cannot identify image file|cannot be read as an image"):
             read()
 
 

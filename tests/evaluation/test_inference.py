@@ -164,6 +164,7 @@ def test_parts_are_counted_in_evaluation_mode_and_where_there_are_labels():
     """Of a network that calls every pixel part 2 of 4, and that is in training mode before and after."""
     model = MapOracle().train()
     model.settings["parts"] = 4
+    model.parses = True
     model.probabilities = lambda outputs: torch.eye(4)[2].view(1, 4, 1, 1).expand(len(outputs), 4, SIZE, SIZE)
     figures = Figures("test", SIZE)
     labelled, batch = Squares(size=SIZE, length=5), Squares.batch
@@ -186,6 +187,8 @@ def test_parts_are_counted_in_evaluation_mode_and_where_there_are_labels():
 
 class Reader(nn.Module):
     """Tells parts by colours: red is the left arm, green the right one, and what is on the left of the image hair."""
+
+    parses = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -221,6 +224,17 @@ def test_labels_of_mirror_images_and_other_scales_lie_where_they_belong():
     assert not (larger == PART_INDEX["l_arm"])[28:, 28:].any()
     with pytest.raises(ValueError, match="scales are"):
         predict_labels(Reader(), images, scales=())
+
+
+def test_a_network_is_asked_for_what_it_finds():
+    images, dataset = torch.zeros(1, 3, SIZE, SIZE), Squares(size=SIZE, length=2)
+    for ask in (lambda: predict_labels(MapOracle(), images), lambda: parse(MapOracle(), dataset)):
+        with pytest.raises(ValueError, match="finds joints alone: part labels come from one that parses"):
+            ask()
+    reader = Reader()
+    reader.finds_joints = False
+    with pytest.raises(ValueError, match="parses alone: joints come from one that finds them"):
+        predict(reader, images, flip=False)
 
 
 class Sighted(nn.Module):
@@ -332,7 +346,7 @@ def test_no_photograph_and_nothing_just_written_is_replaced(tmp_path, weights):
     drawn = tmp_path / "photograph_pose.png"
     before = drawn.read_bytes()
     done = CliRunner().invoke(main, [*command, str(first), str(drawn)])
-    assert f"the pose of {first} would replace {drawn}" in done.output
+    assert f"what is found in {first} would replace {drawn}" in done.output
     assert drawn.read_bytes() == before
     assert (tmp_path / "photograph_pose_pose.png").exists()
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from posebook.layers.aspp import ASPP, rates_of
-from posebook.layers.resnet import ResNet
+from posebook.layers.resnet import ResNet, _second_time
 
 
 @pytest.mark.parametrize(("depth", "parameters"), [(50, 23_508_032), (101, 42_500_160)])
@@ -50,6 +50,29 @@ def test_weights_of_imagenet_take_images_between_0_and_1(tmp_path):
     torch.testing.assert_close(network.bn1(network.conv1(images))[..., 3:-3, 3:-3], wanted, atol=1e-4, rtol=1e-4)
     with pytest.raises(ValueError, match=r"has no 'conv1.weight' of shape \(8, 3, 7, 7\); give torchvision's resnet50"):
         ResNet(50, 8).load_imagenet(tmp_path / "resnet50.pth")
+
+
+def test_weights_of_another_depth_and_of_old_files(tmp_path):
+    deep = ResNet(101)
+    torch.save(deep.state_dict(), tmp_path / "resnet101.pth")
+    with pytest.raises(ValueError, match=r"is of a deeper network: it has 'layer3.6.conv1.weight'"):
+        ResNet(50).load_imagenet(tmp_path / "resnet101.pth")
+    with pytest.raises(ValueError, match="of depth 50 or 101 and width 64, and this network's depth is 14"):
+        ResNet(14).load_imagenet(tmp_path / "resnet101.pth")
+    old = {name: value for name, value in deep.state_dict().items() if not name.endswith("num_batches_tracked")}
+    torch.save(old, tmp_path / "old.pth")
+    other = ResNet(101)
+    other.load_imagenet(tmp_path / "old.pth")
+    assert other.state_dict()["layer4.2.conv3.weight"].equal(deep.state_dict()["layer4.2.conv3.weight"])
+    # A network that finds joints alone has no Res-5.
+    ResNet(101, last=False).load_imagenet(tmp_path / "old.pth")
+
+
+def test_norms_that_processes_share_count_no_batch_twice_either():
+    norm = nn.SyncBatchNorm(3)
+    with _second_time(nn.Sequential(norm)):
+        assert norm.momentum == 0.0
+    assert norm.momentum == 0.1
 
 
 def test_checkpointing_changes_no_number_and_counts_no_batch_twice():

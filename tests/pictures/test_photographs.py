@@ -361,6 +361,8 @@ def test_a_photographs_labels_are_at_its_own_pixels():
     """Of a network that finds a face in the middle of what it sees."""
 
     class Faces(torch.nn.Module):
+        parses = True
+
         def __init__(self):
             super().__init__()
             self.settings = {"size": 32, "parts": 20}

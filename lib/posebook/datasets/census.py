@@ -189,7 +189,8 @@ def render(found: Census) -> str:
 
 
 def _table(what: str, of: str, counts: dict[str, int], total: int) -> str:
-    rows = [[what, of, "%"], *([name, f"{n:,}", f"{100 * n / total:.1f}"] for name, n in counts.items())]
+    shares = {name: f"{100 * n / total:.1f}" if total else "-" for name, n in counts.items()}
+    rows = [[what, of, "%"], *([name, f"{n:,}", shares[name]] for name, n in counts.items())]
     width = max(len(row[0]) for row in rows)
     return "\n".join(f"{row[0]:<{width}}{row[1]:>10}{row[2]:>8}" for row in rows)
 

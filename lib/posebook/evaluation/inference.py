@@ -18,7 +18,7 @@ from posebook.compute.processes import processes, sum_over_processes
 from posebook.coordinates import invert, similarity, transform_points, warp
 from posebook.datasets.images import LARGEST_WINDOW, Picture, PixelError, open_upright
 from posebook.evaluation.metrics import AMONG, Truth, confusion, pckh
-from posebook.network import evaluating
+from posebook.network import evaluating, finds_joints, parses
 from posebook.sample import Dataset
 from posebook.skeleton import PART_MIRROR, Skeleton
 
@@ -65,6 +65,8 @@ def predict(
     Raises:
         ValueError: a flip without mirror, no scales or one that is not above 0, images of another size.
     """
+    if not finds_joints(model):
+        raise ValueError("this network parses alone: joints come from one that finds them")
     if flip and mirror is None:
         raise ValueError("to look at mirror images, give mirror=skeleton.mirror of the joints' order; or flip=False")
     views = _views(model, images, flip, scales)
@@ -92,6 +94,8 @@ def predict_probabilities(
     Raises:
         ValueError: as in `predict`, and a network that does not parse.
     """
+    if not parses(model):
+        raise ValueError("this network finds joints alone: part labels come from one that parses")
     with evaluating(model):
         return _average(model, images, _views(model, images, flip, scales), _probabilities, bf16)
 
@@ -286,6 +290,8 @@ def parse_each(
     Raises:
         ValueError: the set has no part labels, or as `evaluate` and the network's `labels` do.
     """
+    if not parses(model):
+        raise ValueError("this network finds joints alone: part labels come from one that parses")
     parts, numbers = model.settings["parts"], _held_out(dataset, count)
     rank, world = processes()
     matrices = torch.zeros(len(numbers), parts, parts, device=torch.device(dataset.device))
@@ -483,7 +489,7 @@ def parse_photograph(
     """Part labels of one person at the photograph's own pixels, background beyond what the network sees.
 
     Args:
-        options: as in `predict_labels`.
+        options: as in `predict_probabilities`.
     """
     image, affine = square(photograph, model.settings["size"], box)
     device = next(model.parameters()).device

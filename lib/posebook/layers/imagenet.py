@@ -12,12 +12,15 @@ from torch import Tensor, nn
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def read_imagenet(path: str | Path, network: nn.Module, model: str, advice: str) -> dict[str, Tensor]:
-    """The weights of a file that a network has, by name; others, as the classifier's, are left out.
+def read_imagenet(
+    path: str | Path, network: nn.Module, model: str, advice: str, absent: str | None = None
+) -> dict[str, Tensor]:
+    """A network's state with the weights of a file; others there, as the classifier's, are left out.
 
     Args:
         model: torchvision's name of the network.
         advice: what settings of the network have these weights' shapes.
+        absent: a name that only the weights of another, deeper network have.
 
     Raises:
         FileNotFoundError, ValueError: no such file; not such weights.
@@ -29,15 +32,18 @@ def read_imagenet(path: str | Path, network: nn.Module, model: str, advice: str)
         given = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(f"{path} is no file of torch weights ({type(error).__name__})") from error
-    own = network.state_dict()
+    # Old files do not count batches.
+    own = {name: value for name, value in network.state_dict().items() if not name.endswith("num_batches_tracked")}
     found = {name: value for name, value in given.items() if name in own} if isinstance(given, dict) else {}
     wrong = [name for name in own if name not in found or found[name].shape != own[name].shape]
+    if found and absent in given:
+        raise ValueError(f"{path} is of a deeper network: it has '{absent}'; give torchvision's {model} weights")
     if wrong:
         raise ValueError(
             f"{path} has no '{wrong[0]}' of shape {tuple(own[wrong[0]].shape)}; give torchvision's {model} weights, "
             f"to a network of {advice}"
         )
-    return found
+    return network.state_dict() | found
 
 
 def unstandardised(

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from posebook.layers.imagenet import read_imagenet, unstandardised
@@ -73,7 +74,12 @@ class ResNet(nn.Module):
         Raises:
             FileNotFoundError, ValueError: no such file; not such weights.
         """
-        found = read_imagenet(path, self, f"resnet{self.depth}", "width 64 and that depth")
+        if self.depth not in (50, 101):
+            raise ValueError(
+                f"ImageNet's weights are of depth 50 or 101 and width 64, and this network's depth is {self.depth}"
+            )
+        deeper = f"layer3.{len(self.layer3)}.conv1.weight"
+        found = read_imagenet(path, self, f"resnet{self.depth}", "width 64 and that depth", deeper)
         weight, more = unstandardised(found["conv1.weight"])
         found |= {"conv1.weight": weight, "bn1.running_mean": found["bn1.running_mean"] + more}
         self.load_state_dict(found)
@@ -110,7 +116,7 @@ def recomputed(module: nn.Module, *inputs: Tensor) -> Tensor | tuple[Tensor, ...
 @contextmanager
 def _second_time(module: nn.Module) -> Iterator[None]:
     """Batch norm does not count the same batch twice."""
-    norms = [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
+    norms = [part for part in module.modules() if isinstance(part, _BatchNorm)]
     before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0

@@ -239,8 +239,8 @@ def write_prediction(
     for target in (*poses, *maps):
         if target.resolve() in spared or target.resolve() == Path(path).resolve():
             raise ValueError(
-                f"the pose of {path} would replace {target}, which this command reads; give it a folder of its own "
-                "with --output"
+                f"what is found in {path} would replace {target}, which this command reads; give it a folder of its "
+                "own with --output"
             )
     photograph = read_picture(path, box, LONGEST_SIDE)
     pixels = torch.from_numpy(photograph.pixels(LONGEST_SIDE)).permute(2, 0, 1).float() / 255

@@ -50,7 +50,7 @@ def train_by_profile(
         settings: of the network, over the profile's.
         output: folder for state, weights and `test.json`.
         size, minutes, steps, batch_size, lr: over the profile's.
-        imagenet: file of VGG16's weights to start from, for networks with `load_imagenet`.
+        imagenet: file of torchvision's weights to start from, for networks with `load_imagenet`.
         learner: another network whose learner this one takes and keeps, for networks with `take_learner`.
 
     Returns:
@@ -149,5 +149,7 @@ def _test(network: nn.Module, dataset: Dataset, profile: Profile, progress: bool
         scores["outside_crops"] = 0 if dataset.name == "figures" else dataset.outside
     if parses(network) and dataset.batch(torch.zeros(1, dtype=torch.long)).parsing is not None:
         score = parsing_score(parse(network, dataset, people, **options))
-        scores |= {"mean_iou": float(score.mean_iou), "pixel_accuracy": float(score.pixel_accuracy)}
+        # Where no label map could be read, there is nothing to score.
+        if not score.mean_iou.isnan():
+            scores |= {"mean_iou": float(score.mean_iou), "pixel_accuracy": float(score.pixel_accuracy)}
     return scores

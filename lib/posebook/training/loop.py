@@ -199,7 +199,7 @@ def train(
     begin = time.monotonic() - run.seconds
     saved, saved_step = time.monotonic(), run.step
     pending: list[dict[str, Tensor]] = []
-    learnt = torch.zeros((), device=device)  # joints, or pixels of parts, seen so far
+    learnt = torch.zeros((), device=device)  # joints, or labelled pixels, seen so far
     changes = augmentation or Augmentation()
     supply = _Supply(recipe, share)
     phase = None
@@ -293,7 +293,7 @@ def _clip(parameters: list[nn.Parameter], limit: int | float | None) -> Tensor:
 
 
 def _labels(model: nn.Module, batch: Sample) -> Tensor:
-    """How many joints there are to learn from; pixels with a part, for a network that parses alone."""
+    """How many joints there are to learn from; labelled pixels, for a network that parses alone."""
     if finds_joints(model):
         return (batch.presence > 0).sum()
     return torch.zeros(()) if batch.parsing is None else (batch.parsing != IGNORE_LABEL).sum()

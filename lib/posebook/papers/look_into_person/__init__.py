@@ -1,1 +1,3 @@
-"""Ke, Chang, Qi, Lyu: *Multi-Scale Structure-Aware Network for Human Pose Estimation*, ECCV 2018."""
+"""Liang, Gong, Shen, Lin: *Look into Person: Joint Body Parsing & Pose Estimation Network and a New Benchmark*, TPAMI
+2018.
+"""

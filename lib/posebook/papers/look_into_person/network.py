@@ -308,8 +308,8 @@ class SSJPPNet(ParsingNetwork):
     The base is that of Chen, Yang, Wang, Xu, Yuille (*Attention to Scale*, CVPR 2016): an ASPP at every scale of the
     input, and a head that tells how much each scale counts where, with a loss on every scale beside the merged one's.
 
-    Departs: the ResNet of `JPPNet` in the place of VGG16, so that the two are comparable. Departs: the attention head
-    looks at the ResNet's features, Chen et al.'s at those of VGG16's last layer.
+    Departs: the ResNet and the ASPP of `JPPNet`, with its dilations, in the place of Chen et al.'s VGG16 and its head,
+    so that the two are comparable. Departs: the attention head looks at the ResNet's features.
 
     Trained in two phases (Sec. 6.1): without the structure-sensitive loss, then with it.
 
@@ -418,7 +418,9 @@ def to_image(probabilities: Float[Tensor, "b parts h w"], stride: int) -> Float[
 def check_labelled(batch: Sample, name: str) -> None:
     """ValueError for a batch without part labels."""
     if batch.parsing is None:
-        raise ValueError(f"{name} learns part labels, and this set has none: take figures, lip, ccp or pascal")
+        raise ValueError(
+            f"{name} learns part labels, and this set has none: put its label maps in place, or take another set"
+        )
 
 
 def initialise(network: nn.Module, beside: nn.Module, last: Iterable[nn.Module]) -> None:

@@ -133,9 +133,8 @@ def structure_sensitive_loss(
         probabilities = logits.float().softmax(1) * (labels != IGNORE_LABEL)[:, None]
         masks = torch.einsum("rp,bphw->brhw", regions.float(), probabilities)
         found, mass = soft_centres(masks)
-        # A region that the truth lacks is for the parsing loss: what little of it is anywhere has a centre too.
-        height = (mass / _WHOLE).clamp_max(1) * there
-        predicted = codec.encode(found, there) * height[..., None, None]
+        height = (mass / _WHOLE).clamp_max(1)
+        predicted = codec.encode(found, torch.ones_like(there)) * height[..., None, None]
     weight = joint_structure_loss(predicted, true, there)
     return {"parsing": (weight * by_image).mean(), "structure": weight.detach().mean()}
 
