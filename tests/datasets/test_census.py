@@ -105,6 +105,7 @@ def test_files_that_cannot_be_read_are_counted_nowhere(tmp_path):
         (folder / f"{name[:-4]}.png").write_bytes(b"no picture")
     nothing = census("lip", tmp_path, progress=False)
     assert (nothing.images, nothing.names, sum(nothing.parts.values())) == (0, (), 0)
+    assert "part" in render(nothing)
     with pytest.raises(ValueError, match="nothing of lip could be counted"):
         draw_census(nothing)
 
