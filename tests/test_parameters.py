@@ -57,14 +57,14 @@ KERNELS, LEARNER, LOSSES, SEVERAL = (
 SUPERVISED, STRUCTURE, MASKED, ROBUST = (
     f"3_multi_scale/{name}" for name in ("1_supervision", "2_structure_loss", "3_masking_and_training", "4_evaluation")
 )
-BENCHMARK, JOINT = (f"5_look_into_person/{name}" for name in ("1_benchmark", "2_joint_network"))
+BENCHMARK, JOINT, PERSON = (f"5_look_into_person/{name}" for name in ("1_benchmark", "2_joint_network", "4_evaluation"))
 # They draw no people of a set, or read its annotations alone.
 OWN_SETS = {f"{DERIVES}.ipynb", f"{INFORMATION}.ipynb"}
 # They read a run's folder, or keep nothing.
 UNWRITTEN = {
     f"{name}.ipynb"
     for name in (
-        DERIVES, TRUNK, INFORMATION, BRANCHES, KERNELS, LEARNER, SUPERVISED, STRUCTURE, ROBUST, BENCHMARK, JOINT
+        DERIVES, TRUNK, INFORMATION, BRANCHES, KERNELS, LEARNER, SUPERVISED, STRUCTURE, ROBUST, BENCHMARK, JOINT, PERSON,
     )
 }  # fmt: skip
 
@@ -258,7 +258,7 @@ def few_people(root, count: int):
 def test_few_people_are_enough_or_told_how_many_it_takes(tmp_path):
     root, fewer = few_people(tmp_path / "some", 27), few_people(tmp_path / "fewer", 2)
     needs_more = {OCCLUDED: 32, SEVERAL: 32, JOINT: 40}
-    needs_labels = {LEARNER: "train", BENCHMARK: "test"}
+    needs_labels = {LEARNER: "train", PERSON: "train", BENCHMARK: "test"}
     for notebook in WITH_PARAMETERS:
         name = notebook.removesuffix(".ipynb")
         given = {"dataset": "mpii", "data_root": root}

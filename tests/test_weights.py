@@ -32,6 +32,7 @@ def test_they_are_far_better_than_the_mean_pose(name):
     [
         *((f"multi_scale_{variant}", "multi_scale", variant) for variant in ("hourglass", "structure", "masking")),
         ("look_into_person", "look_into_person", "refined_twice"),
+        ("look_into_person_life", "look_into_person", "life"),
     ],
 )
 def test_some_are_the_ledgers(name, paper, variant):
