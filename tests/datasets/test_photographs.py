@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import zlib
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from posebook.datasets import open_dataset, sets
-from posebook.datasets.photographs import assign
+from posebook.datasets.photographs import assign, in_folder
 from small_sets import ccp, lip, mpii
 from small_sets.mpii import people
 
@@ -67,3 +69,20 @@ def test_a_handful_of_people_has_all_its_splits_and_the_check_tells_them(tmp_pat
     assert fine
     counts = ", ".join(f"{dataset.length} {split}" for split, dataset in found.items())
     assert sentence.endswith(f" Splits: {counts}.")
+
+
+@pytest.mark.parametrize("name", ["../secret.jpg", "a/../../secret.jpg", "/etc/passwd", "a\0.jpg"])
+def test_annotations_name_files_within_their_folder_alone(tmp_path, name):
+    assert in_folder(tmp_path, ["b.jpg", "sub/c"], ".x") == [tmp_path / "b.jpg.x", tmp_path / "sub/c.x"]
+    with pytest.raises(ValueError, match=r"which is not in .*: names lead to files within it"):
+        in_folder(tmp_path, ["b.jpg", name])
+
+
+def test_a_set_whose_annotations_lead_elsewhere_is_not_opened(tmp_path):
+    Image.new("RGB", (640, 480)).save(tmp_path / "secret.jpg")
+    (tmp_path / "mpii" / "images").mkdir(parents=True)
+    fields = mpii.people(4, seed=0)
+    fields["imgname"] = np.array(["../../secret.jpg"] * 4, "S16")
+    mpii.write_h5(tmp_path / "mpii" / "valid.h5", fields)
+    with pytest.raises(ValueError, match=r"annotations name '../../secret.jpg', which is not in"):
+        open_dataset("mpii", "test", tmp_path / "mpii", 32)

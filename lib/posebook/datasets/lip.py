@@ -21,7 +21,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from posebook.datasets.labelled import LabelledPeople, LabelledPhotographs, check_labelled, read_png
-from posebook.datasets.photographs import FROM_ONE, assign
+from posebook.datasets.photographs import FROM_ONE, assign, in_folder
 from posebook.datasets.tables import read_table
 from posebook.sample import check_split, head_size
 from posebook.skeleton import MPII, OCCLUDED, PARTS, VISIBLE
@@ -121,13 +121,13 @@ def _read_official(root: str | Path, part: str) -> LabelledPeople:
     segmentations = _find(root, "TrainVal_parsing_annotations", f"{part}_segmentations")
     unknown = torch.full((len(names),), torch.nan)
     return LabelledPeople(
-        paths=[images / name for name in names],
+        paths=in_folder(images, names),
         joints=joints - FROM_ONE,
         presence=presence,
         centre=torch.stack([unknown, unknown], -1),
         window=unknown.clone(),
         head_size=head_size(joints, presence, MPII),
-        labels=segmentations and [segmentations / f"{Path(name).stem}.png" for name in names],
+        labels=segmentations and in_folder(segmentations, [Path(name).stem for name in names], ".png"),
     )
 
 

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor
 
 from posebook.datasets.arrays import matlab_names, read_hdf5, read_matlab
-from posebook.datasets.photographs import FROM_ONE, People, Photographs, assign, box_around, join_people
+from posebook.datasets.photographs import FROM_ONE, People, Photographs, assign, box_around, in_folder, join_people
 from posebook.datasets.tables import read_table
 from posebook.sample import HEAD_OF_DIAGONAL, HEAD_OF_JOINTS, check_split
 from posebook.sample import head_size as head_length
@@ -120,7 +120,7 @@ def as_people(annotations: Annotations, folder: Path) -> People:
     """The annotated people with their windows, their photographs in `folder`, in pixels that count from 0."""
     centre, window = windows(annotations)
     return People(
-        paths=[folder / name for name in annotations.images],
+        paths=in_folder(folder, annotations.images),
         joints=annotations.joints - FROM_ONE,
         presence=annotations.presence,
         centre=centre - FROM_ONE,

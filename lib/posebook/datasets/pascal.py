@@ -34,7 +34,7 @@ from torch import Tensor
 from posebook.coordinates import inside, similarity, transform_points
 from posebook.datasets.arrays import read_matlab
 from posebook.datasets.labelled import LabelledPeople, LabelledPhotographs, check_labelled, read_png
-from posebook.datasets.photographs import FROM_ONE, assign, reading_threads
+from posebook.datasets.photographs import FROM_ONE, assign, in_folder, reading_threads
 from posebook.sample import Sample, check_split, head_size
 from posebook.skeleton import OCCLUDED, VISIBLE
 from posebook.skeleton import PASCAL as PASCAL_SKELETON
@@ -245,13 +245,13 @@ def _as_people(
     presence = scenes.presence[chosen] * someone[:, None]
     low, high = boxes[:, :2], boxes[:, 2:]
     return LabelledPeople(
-        paths=[images / f"{name}.jpg" for name in names],
+        paths=in_folder(images, names, ".jpg"),
         joints=joints,
         presence=presence,
         centre=(low + high) / 2,
         window=CONTEXT * (high - low).amax(-1),
         head_size=head_size(joints, presence, PASCAL_SKELETON),
-        labels=labels and [labels / f"{name}.png" for name in names],
+        labels=labels and in_folder(labels, names, ".png"),
     )
 
 

@@ -71,6 +71,18 @@ def join_people(some: Sequence[People]) -> People:
     return People(paths=[path for s in some for path in s.paths], **tensors)
 
 
+def in_folder(folder: Path, names: Sequence[str], suffix: str = "") -> list[Path]:
+    """The files in a folder that annotations name, each with the suffix behind its name.
+
+    Raises:
+        ValueError: a name that leads out of the folder: an annotation's author does not choose which files are opened.
+    """
+    for name in names:
+        if ".." in Path(name).parts or Path(name).is_absolute() or "\0" in name:
+            raise ValueError(f"annotations name {name!r}, which is not in {folder}: names lead to files within it")
+    return [folder / f"{name}{suffix}" for name in names]
+
+
 def box_around(
     joints: Float[Tensor, "n j 2"], presence: UInt8[Tensor, "n j"], context: float
 ) -> tuple[Float[Tensor, "n 2"], Float[Tensor, " n"]]:
