@@ -58,6 +58,7 @@ SUPERVISED, STRUCTURE, MASKED, ROBUST = (
     f"3_multi_scale/{name}" for name in ("1_supervision", "2_structure_loss", "3_masking_and_training", "4_evaluation")
 )
 BENCHMARK, JOINT, PERSON = (f"5_look_into_person/{name}" for name in ("1_benchmark", "2_joint_network", "4_evaluation"))
+CENTRES = "5_look_into_person/3_structure"
 # They draw no people of a set, or read its annotations alone.
 OWN_SETS = {f"{DERIVES}.ipynb", f"{INFORMATION}.ipynb"}
 # They read a run's folder, or keep nothing.
@@ -65,7 +66,7 @@ UNWRITTEN = {
     f"{name}.ipynb"
     for name in (
         DERIVES, TRUNK, INFORMATION, BRANCHES, KERNELS, LEARNER, SUPERVISED, STRUCTURE, ROBUST, BENCHMARK, JOINT,
-        PERSON,
+        PERSON, CENTRES,
     )
 }  # fmt: skip
 
@@ -203,7 +204,8 @@ def test_the_benchmark_needs_lips_own_labels(tmp_path):
     with pytest.raises(ValueError, match=r"^dataset is 'pascal'; give figures, lip$"):
         start(f"{BENCHMARK}.ipynb", dataset="pascal", data_root=str(tmp_path / "pascal"))
     lip.write_part(tmp_path, "val", 40)
-    assert len(start(f"{BENCHMARK}.ipynb", dataset="lip", data_root=str(tmp_path))["sample"]) == 40
+    for notebook in (BENCHMARK, CENTRES):
+        assert len(start(f"{notebook}.ipynb", dataset="lip", data_root=str(tmp_path))["sample"]) == 40
     assert len(start(f"{JOINT}.ipynb", dataset="lip", data_root=str(tmp_path))["few"]) == 40
 
 
@@ -259,7 +261,7 @@ def few_people(root, count: int):
 def test_few_people_are_enough_or_told_how_many_it_takes(tmp_path):
     root, fewer = few_people(tmp_path / "some", 27), few_people(tmp_path / "fewer", 2)
     needs_more = {OCCLUDED: 32, SEVERAL: 32, JOINT: 40}
-    needs_labels = {LEARNER: "train", PERSON: "train", BENCHMARK: "test"}
+    needs_labels = {LEARNER: "train", PERSON: "train", BENCHMARK: "test", CENTRES: "test"}
     for notebook in WITH_PARAMETERS:
         name = notebook.removesuffix(".ipynb")
         given = {"dataset": "mpii", "data_root": root}

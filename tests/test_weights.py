@@ -1,30 +1,50 @@
-"""The weights that ship are of networks that find joints of people whom they were not trained on."""
+"""The weights that ship are of networks that find joints, or parts, of people whom they were not trained on."""
 
 from __future__ import annotations
 
 import pytest
+import torch
 
 from posebook.datasets import open_dataset
 from posebook.evaluation.benchmarks import BENCHMARKS
-from posebook.evaluation.inference import evaluate, mean_pose
+from posebook.evaluation.inference import evaluate, mean_pose, parse
+from posebook.evaluation.metrics import parsing_score
 from posebook.ledger.work import Work
-from posebook.papers import load_weights
+from posebook.papers import load_weights, network_class
 from posebook.paths import WEIGHTS
+from posebook.sample import Dataset
 from posebook.training.checkpoint import read_record
 
 SHIPPED = sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
+CLASSES = {name: network_class(read_record(WEIGHTS / name)["model"]) for name in SHIPPED}
+PARSE_ALONE = [name for name, network in CLASSES.items() if not getattr(network, "finds_joints", True)]
 
 
-@pytest.mark.parametrize("name", SHIPPED)
-def test_they_are_far_better_than_the_mean_pose(name):
-    assert len(SHIPPED) >= 10
-    network, about = load_weights(WEIGHTS / name)
+def held_out(about: dict) -> Dataset:
+    """Test people of the kind that a network was trained on."""
     people = {key: about["training"]["dataset"][key] for key in ("name", "size", "difficulty")}
-    test = open_dataset(people.pop("name"), "test", **people)
+    return open_dataset(people.pop("name"), "test", **people)
+
+
+@pytest.mark.parametrize("name", [name for name in SHIPPED if name not in PARSE_ALONE])
+def test_they_are_far_better_than_the_mean_pose(name):
+    assert len(SHIPPED) >= 12
+    network, about = load_weights(WEIGHTS / name)
+    test = held_out(about)
     joints, _, truth = evaluate(network, test, 60)
     score = BENCHMARKS[about["skeleton"]].score
     average = mean_pose(test, 200).cpu().expand_as(truth.joints)
     assert score(joints, truth).mean > score(average, truth).mean + 0.15
+
+
+@pytest.mark.parametrize("name", PARSE_ALONE)
+def test_those_that_parse_alone_are_far_better_than_calling_everything_background(name):
+    assert len(PARSE_ALONE) >= 2
+    network, about = load_weights(WEIGHTS / name)
+    matrix = parse(network, held_out(about), 60)
+    background = torch.zeros_like(matrix)
+    background[:, 0] = matrix.sum(1)
+    assert parsing_score(matrix).mean_iou > parsing_score(background).mean_iou + 0.1
 
 
 @pytest.mark.parametrize(
@@ -32,6 +52,8 @@ def test_they_are_far_better_than_the_mean_pose(name):
     [
         *((f"multi_scale_{variant}", "multi_scale", variant) for variant in ("hourglass", "structure", "masking")),
         ("look_into_person", "look_into_person", "refined_twice"),
+        ("look_into_person_attention", "look_into_person", "attention"),
+        ("look_into_person_structure", "look_into_person", "weight"),
         ("look_into_person_life", "look_into_person", "life"),
     ],
 )
