@@ -263,12 +263,14 @@ def spread(dataset: Dataset, count: int | None) -> Int[Tensor, " n"]:
     return numbers if dataset.length is None else numbers * dataset.length // max(people, 1)
 
 
-def parse(model: nn.Module, dataset: Dataset, count: int | None = None, **options) -> Int[Tensor, "parts parts"]:
+def parse(
+    model: nn.Module, dataset: Dataset, count: int | None = None, batch_size: int = 32, **options
+) -> Int[Tensor, "parts parts"]:
     """How many pixels of each part (row) a network gives each label (column): what `metrics.parsing_score` takes.
 
     The sum of what `parse_each` gives, whose arguments it has.
     """
-    return parse_each(model, dataset, count, **options).sum(0)
+    return parse_each(model, dataset, count, batch_size, **options).sum(0)
 
 
 def parse_each(
