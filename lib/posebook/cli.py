@@ -378,7 +378,10 @@ def prior_check(path: str | None, samples: int, seed: int) -> None:
 @main.command()
 @click.argument("model")
 @click.option(
-    "--dataset", default="figures", show_default=True, help="figures, lsp, lspet, mpii, flic, lip, pascal or packed."
+    "--dataset",
+    default="figures",
+    show_default=True,
+    help="figures, lsp, lspet, mpii, flic, lip, pascal, ccp (parts alone) or packed.",
 )
 @click.option("--data-root", help="Folder of a real set; for packed, the file.")
 @click.option("--profile", default="quick", show_default=True, help="quick, study (minutes) or paper (GPU, real sets).")
@@ -538,7 +541,12 @@ def predict(
 @click.option("--seeds", default=8, show_default=True, type=click.IntRange(1, 8), help="How many seeds: 0, 1, ...")
 @click.option("--budget", help="Begin nothing that would not end in this time: 90m, 2h, 45s.  [default: no end]")
 @click.option("--profile", default="study", show_default=True, help="quick, study or paper (GPU, real sets).")
-@click.option("--dataset", default="figures", show_default=True, help="figures, or the name of a real set.")
+@click.option(
+    "--dataset",
+    default="figures",
+    show_default=True,
+    help="figures, lsp, lspet, mpii, lip, pascal, flic or ccp.",
+)
 @click.option("--data-root", help="Folder of a real set.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda; auto takes a GPU where there is one.")
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="How many runs train at a time.")

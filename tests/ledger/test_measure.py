@@ -438,7 +438,7 @@ def test_a_set_that_is_not_here_is_not_measured(tmp_path, trained):
         (["--profile", "huge"], "have no profile 'huge'; they have quick, study, paper"),
         (
             ["--dataset", "coco"],
-            "claims are measured on figures, mpii, lsp, lspet, lip, pascal, flic; there is no 'coco'",
+            "claims are measured on figures, mpii, lsp, lspet, lip, pascal, flic, ccp; there is no 'coco'",
         ),
         (["--device", "abacus", "--profile", "quick"], "device 'abacus' cannot be used here"),
         (["--budget", "soon"], "--budget is 'soon'; give a time as 90m, 2h or 45s"),
