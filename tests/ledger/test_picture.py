@@ -91,6 +91,9 @@ def test_pictures_are_drawn_of_what_ships(tmp_path):
     names = {path.name for path in drawn}
     assert names == {
         "ledger.png",
-        *(f"ledger_{p}.png" for p in ("soft_argmax", "part_groups", "multi_scale", "parsing_induced")),
+        *(
+            f"ledger_{p}.png"
+            for p in ("soft_argmax", "part_groups", "multi_scale", "parsing_induced", "look_into_person")
+        ),
     }
     assert all(np.frombuffer(path.read_bytes()[:4], np.uint8).tolist() == [137, 80, 78, 71] for path in drawn)

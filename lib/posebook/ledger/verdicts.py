@@ -224,7 +224,11 @@ def read_rows(claims: Iterable[Claim], folder: str | Path = store.FOLDER) -> lis
     for claim in claims:
         readings, known = found[claim.paper], claims_of(claim.paper).profiles
         places = dict.fromkeys((some.dataset, some.profile) for some in readings.values() if some.profile in known)
-        made = [row_of(claim, dataset, profile, readings) for dataset, profile in places]
+        made = [
+            row_of(claim, dataset, profile, readings)
+            for dataset, profile in places
+            if not claim.sets or dataset in claim.sets  # a run may be another claim's on a further set
+        ]
         rows += [row for row in made if row.values]
     return rows
 

@@ -12,8 +12,9 @@ from posebook.evaluation.inference import parse, predict
 from posebook.evaluation.metrics import parsing_score
 from posebook.ledger.readings import Reading, append, read
 from posebook.ledger.runs import training_sets
+from posebook.ledger.verdicts import read_rows
 from posebook.ledger.work import Work
-from posebook.papers import create
+from posebook.papers import create, select
 from posebook.papers.look_into_person import claims as person
 from posebook.skeleton import LSP, MPII, PART_INDEX, PART_MIRROR, PARTS, TAGS
 from toy import Squares
@@ -200,6 +201,22 @@ def test_one_run_read_on_two_sets_is_two_readings(tmp_path):
     append([one, other], tmp_path)
     found = read("look_into_person", tmp_path)
     assert [found[some.key].readings["pckh"] for some in (one, other)] == [0.5, 0.2]
+
+
+def test_a_claim_about_other_sets_has_no_row_on_rendered_people(tmp_path):
+    runs = [Work("look_into_person", name, "figures", "study", 0) for name in ("joint", "pose")]
+    append(
+        [
+            Reading(
+                "look_into_person", work.variant, "figures", "study", 0, False, work.options, work.key,
+                work.plan.test_images, {"pckh": 0.5}, 1.0, 1.0, "cpu", 1, {}, "",
+            )
+            for work in runs
+        ],
+        tmp_path,
+    )  # fmt: skip
+    rows = read_rows(select(["look_into_person_joint_pose", "look_into_person_transfer"]), tmp_path)
+    assert [row.id for row in rows] == ["look_into_person_joint_pose"]
 
 
 def test_what_a_run_is_trained_on_and_tested_on():
