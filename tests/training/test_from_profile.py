@@ -153,7 +153,7 @@ def test_nothing_to_learn_is_said_and_not_trained_on(tmp_path):
     ccp.write_set(tmp_path / "ccp", 5)
     done = trained("--dataset", "ccp", "--data-root", tmp_path / "ccp", "--output", tmp_path / "a")
     assert done.exit_code == 1
-    assert "ccp has no joint annotated in its train split, and hourglass learns joints" in done.output
+    assert "ccp has no joint annotated in its validation split, and hourglass learns joints" in done.output
     assert not (tmp_path / "a").exists()
     # Photographs that are there and cannot be read: known once they are opened.
     lip.write_part(tmp_path / "lip", "train", 5)
