@@ -30,7 +30,7 @@ def test_visible_cells_are_short(path):
 
 def test_what_shows_results_cannot_go_stale(path):
     """Numbers from results/ are compared with what the notebook has stored, so that it is executed again with them."""
-    reads = ("in_words(row)", "render(rows)", "stored.read_text()", "RESULTS /")
+    reads = ("in_words(row)", "read_rows(", "render(rows)", "stored.read_text()", "RESULTS /")
     shown = [cell for cell in cells(path, "code") if any(text in cell.source for text in reads)]
     assert all("nbval-check-output" in cell.metadata.get("tags", []) for cell in shown), "tag it nbval-check-output"
 

@@ -84,6 +84,12 @@ def check_sigma(network: str, sigma: Setting) -> None:
         raise ValueError(f"{network}: sigma is {sigma!r}; give the Gaussians' standard deviation in cells, above 0")
 
 
+def check_weight(network: str, name: str, value: Setting, of: str) -> None:
+    """ValueError for what cannot be the weight of a term of a loss."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ValueError(f"{network}: {name} is {value!r}; give the {of}'s weight, 0 or above")
+
+
 def check_poolings(network: str, size: int, stride: int, depth: int) -> None:
     """ValueError for a side of the input that a stride and so many poolings do not divide."""
     step = stride * 2**depth
@@ -135,15 +141,11 @@ class HeatmapNetwork(nn.Module):
 class ParsingNetwork(nn.Module):
     """A network that tells body parts, or can.
 
-    A subclass has the setting `parts` and says in `probabilities` how likely each is.
+    A subclass has the setting `parts`, and `probabilities(outputs)`: of each part at each pixel of the image, 1 in sum.
     """
 
     settings: dict[str, Setting]
     parses = True
-
-    def probabilities(self, outputs: Any) -> Float[Tensor, "b parts s s"]:
-        """Of each part at each pixel of the image, 1 in sum; ValueError where the network does not parse."""
-        raise NotImplementedError
 
     def labels(self, outputs: Any) -> Int[Tensor, "b s s"]:
         """The most likely part of every pixel of the image."""

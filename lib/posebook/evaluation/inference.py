@@ -94,8 +94,7 @@ def predict_probabilities(
     Raises:
         ValueError: as in `predict`, and a network that does not parse.
     """
-    if not parses(model):
-        raise ValueError("this network finds joints alone: part labels come from one that parses")
+    _check_parses(model)
     with evaluating(model):
         return _average(model, images, _views(model, images, flip, scales), _probabilities, bf16)
 
@@ -105,6 +104,12 @@ def predict_labels(
 ) -> Int[Tensor, "n s s"]:
     """The likeliest part of each pixel; options as in `predict_probabilities`."""
     return torch.cat([predict_probabilities(model, some, **options).argmax(1) for some in images.split(batch_size)])
+
+
+def _check_parses(model: nn.Module) -> None:
+    """ValueError for a network without part labels."""
+    if not parses(model):
+        raise ValueError("this network finds joints alone: part labels come from one that parses")
 
 
 def _views(model: nn.Module, images: Tensor, flip: bool, scales: Iterable[int | float]) -> list[View]:
@@ -279,21 +284,19 @@ def parse_each(
     count: int | None = None,
     batch_size: int = 32,
     flip: bool = False,
-    scales: Iterable[int | float] = (1.0,),
-    bf16: bool | None = None,
+    **options,
 ) -> Int[Tensor, "n parts parts"]:
     """How many pixels of each part (row) a network gives each label (column), person by person.
 
     Args:
         model: one that parses (`network.ParsingNetwork`).
         count: as in `evaluate`.
-        flip, scales, bf16: as in `predict_probabilities`.
+        flip, options: as in `predict_probabilities`.
 
     Raises:
         ValueError: the set has no part labels, or as `evaluate` and the network's `labels` do.
     """
-    if not parses(model):
-        raise ValueError("this network finds joints alone: part labels come from one that parses")
+    _check_parses(model)
     parts, numbers = model.settings["parts"], _held_out(dataset, count)
     rank, world = processes()
     matrices = torch.zeros(len(numbers), parts, parts, device=torch.device(dataset.device))
@@ -301,7 +304,7 @@ def parse_each(
         sample = dataset.batch(numbers[places])
         if sample.parsing is None:
             raise ValueError(f"{dataset.name}/{dataset.split} has no part labels: take a set that has, or figures")
-        labels = predict_labels(model, sample.images, batch_size, flip=flip, scales=scales, bf16=bf16)
+        labels = predict_labels(model, sample.images, batch_size, flip=flip, **options)
         matrices[places] = confusion(labels, sample.parsing, parts).float()
     return sum_over_processes(matrices).long().cpu()
 

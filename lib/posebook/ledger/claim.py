@@ -171,7 +171,9 @@ def complete(
     for name, among in (("pckh", "all"), ("visible", "visible"), ("occluded", "occluded")):
         found = found | {name: float(benchmark.score(predicted, truth, among=among).mean)}
     if train is not None:
-        everybody = mean_pose(train).cpu().expand_as(truth.joints) * (dataset.size / train.size)
+        # The set that it is tested on may have its joints in another order.
+        average = mean_pose(train)[dataset.skeleton.places_in(train.skeleton)].cpu()
+        everybody = average.expand_as(truth.joints) * (dataset.size / train.size)
         found = found | {"mean_pose": float(benchmark.score(everybody, truth).mean)}
     found = {name: value for name, value in found.items() if not math.isnan(value)}
     return found | benchmark.summary(predicted, truth)

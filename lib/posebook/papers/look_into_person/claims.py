@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from posebook.evaluation.benchmarks import BENCHMARKS
-from posebook.evaluation.inference import evaluate, mean_pose, parse_each, spread
+from posebook.evaluation.inference import evaluate, parse_each, spread
 from posebook.evaluation.metrics import Truth, parsing_score
 from posebook.ledger.claim import (
     Length,
@@ -127,12 +127,8 @@ def readings(
         return _numbers(found)
     score = BENCHMARKS[dataset.skeleton.name].score
     if train is not None and train.skeleton is not dataset.skeleton:
-        places = dataset.skeleton.places_in(train.skeleton)
-        predicted, _, truth = evaluate(InOrder(model, places), dataset, count, batch_size)
-        average = mean_pose(train)[places].cpu().expand_as(truth.joints) * (dataset.size / train.size)
-        found["mean_pose"], train = float(score(average, truth).mean), None
-    else:
-        predicted, _, truth = evaluate(model, dataset, count, batch_size)
+        model = InOrder(model, dataset.skeleton.places_in(train.skeleton))
+    predicted, _, truth = evaluate(model, dataset, count, batch_size)
     for tag, which in tags.items():
         some = Truth(*(value[which] for value in vars(truth).values()))
         found[f"pckh_{tag}"] = float(score(predicted[which], some).mean)

@@ -8,7 +8,6 @@ both have found. SS-JPPNet parses alone, and a loss on the centres of body parts
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +21,16 @@ from posebook.coordinates import HeatmapCodec
 from posebook.layers.aspp import ASPP, rates_of
 from posebook.layers.resnet import BLOCKS, ResNet, recomputed
 from posebook.losses import heatmap_mse, parsing_cross_entropy
-from posebook.network import HeatmapNetwork, ParsingNetwork, Setting, check_choice, check_counts, check_sigma, chosen
+from posebook.network import (
+    HeatmapNetwork,
+    ParsingNetwork,
+    Setting,
+    check_choice,
+    check_counts,
+    check_sigma,
+    check_weight,
+    chosen,
+)
 from posebook.papers.look_into_person.structure import READINGS, part_regions, structure_sensitive_loss, thinned
 from posebook.sample import Sample
 from posebook.skeleton import PARTS
@@ -47,7 +55,26 @@ class Outputs(NamedTuple):
     parsing: Float[Tensor, "b stages scales parts h w"] | None
 
 
-class JPPNet(HeatmapNetwork, ParsingNetwork):
+class OnResNet(ParsingNetwork):
+    """A network on a ResNet, its `backbone`, that is trained in two phases (Sec. 6.1); what they train, it says itself.
+
+    One that entered no phase is in the last.
+    """
+
+    phases = 2
+    phase = phases - 1
+    backbone: ResNet
+
+    def enter(self, phase: int) -> None:
+        """Train what a phase trains, 0 or 1."""
+        self.phase = phase
+
+    def load_imagenet(self, path: str | Path) -> None:
+        """ImageNet's weights for the ResNet: as `ResNet.load_imagenet`."""
+        self.backbone.load_imagenet(path)
+
+
+class JPPNet(HeatmapNetwork, OnResNet):
     """Joint human parsing and pose estimation (Sec. 5.2, Fig. 9, Table 7).
 
     Departs: dilations of the ASPP are in proportion to the maps' side, the paper's at 384 pixels. Departs: the maps of
@@ -58,7 +85,8 @@ class JPPNet(HeatmapNetwork, ParsingNetwork):
     scales are supervised beside what they merge to: here they are, as in the code.
     Open: weights of the two tasks in the loss: here 1 and `beta`, which is 1. How weights are drawn: see `initialise`.
 
-    Trained in two phases (Sec. 6.1): part labels, then both tasks.
+    Trained in two phases (Sec. 6.1): part labels alone and without refinement, then everything. One that does not parse
+    trains the same in both.
 
     Args:
         joints: number of heat maps.
@@ -84,7 +112,6 @@ class JPPNet(HeatmapNetwork, ParsingNetwork):
     """
 
     name = "look_into_person"
-    phases = 2
 
     def __init__(
         self,
@@ -116,13 +143,11 @@ class JPPNet(HeatmapNetwork, ParsingNetwork):
             raise ValueError(f"{self.name}: features is {features}; give an even number, half of which are remapped to")
         if refinements and tasks != "both":
             raise ValueError(f"{self.name}: a refinement needs both tasks, and tasks is {tasks}; give refinements=0")
-        if isinstance(beta, bool) or not isinstance(beta, int | float) or not 0 <= beta < math.inf:
-            raise ValueError(f"{self.name}: beta is {beta!r}; give the pose loss's weight, 0 or above")
+        check_weight(self.name, "beta", beta, "pose loss")
         stride = _stride(self.name, size, pooled, scales)
         self.codec = HeatmapCodec(size, stride, sigma)
         self.finds_joints, self.parses = tasks != "parsing", tasks != "pose"
         self.backbone = _backbone(self.name, depth, width, pooled, self.parses, checkpointing)
-        self.phase = self.phases - 1
         rates = rates_of(size // stride)
         if self.parses:
             self.to_parts = ASPP(32 * width, parts, rates)
@@ -138,13 +163,6 @@ class JPPNet(HeatmapNetwork, ParsingNetwork):
         last += [self.to_parts] if self.parses else []
         last += [self.joint.last] if self.finds_joints else []
         initialise(self, self.backbone, last)
-
-    def enter(self, phase: int) -> None:
-        """Train part labels alone, without refinement (0), or everything (1), as Sec. 6.1 does one after the other.
-
-        A network that entered none is in 1; one that does not parse trains the same in both.
-        """
-        self.phase = phase
 
     def forward(self, images: Float[Tensor, "b 3 s s"]) -> Outputs:
         """Heat maps and part logits of every stage and scale, at the ResNet's stride.
@@ -229,10 +247,6 @@ class JPPNet(HeatmapNetwork, ParsingNetwork):
         merged = self._merged(outputs.parsing)  # (b, stages, parts, h, w)
         return to_image(merged.softmax(2).mean(1), self.codec.stride)
 
-    def load_imagenet(self, path: str | Path) -> None:
-        """ImageNet's weights for the ResNet: as `ResNet.load_imagenet`."""
-        self.backbone.load_imagenet(path)
-
 
 class PartModule(nn.Sequential):
     """From Res-5 to the context of body parts: Table 7, "Part module"."""
@@ -302,7 +316,7 @@ class AttentionOutputs(NamedTuple):
     attention: Float[Tensor, "b scales h w"]
 
 
-class SSJPPNet(ParsingNetwork):
+class SSJPPNet(OnResNet):
     """Parsing with self-supervised structure-sensitive learning (Sec. 5.3), on a network with attention to scale.
 
     The base is that of Chen, Yang, Wang, Xu, Yuille (*Attention to Scale*, CVPR 2016): an ASPP at every scale of the
@@ -325,7 +339,6 @@ class SSJPPNet(ParsingNetwork):
     """
 
     name = "look_into_person_parsing"
-    phases = 2
     finds_joints = False
 
     def __init__(
@@ -355,12 +368,7 @@ class SSJPPNet(ParsingNetwork):
         self.attention = conv(scales * 32 * width, 2 * features, 3, norm)
         self.last = nn.Conv2d(2 * features, scales, 1)
         self.register_buffer("regions", part_regions(parts), persistent=False)
-        self.phase = self.phases - 1
         initialise(self, self.backbone, [self.to_parts, self.last])
-
-    def enter(self, phase: int) -> None:
-        """Train without the structure-sensitive loss (0), or with it (1). A network that entered none is in 1."""
-        self.phase = phase
 
     def forward(self, images: Float[Tensor, "b 3 s s"]) -> AttentionOutputs:
         """Part logits of every scale, and how much each counts where."""
@@ -397,10 +405,6 @@ class SSJPPNet(ParsingNetwork):
     def probabilities(self, outputs: AttentionOutputs) -> Float[Tensor, "b parts s s"]:
         """Of each part at each pixel of the image."""
         return to_image(self.merged(outputs).softmax(1), self.codec.stride)
-
-    def load_imagenet(self, path: str | Path) -> None:
-        """ImageNet's weights for the ResNet: as `ResNet.load_imagenet`."""
-        self.backbone.load_imagenet(path)
 
 
 def views(images: Float[Tensor, "b 3 s s"], scales: int) -> list[Float[Tensor, "b 3 _ _"]]:

@@ -7,7 +7,6 @@ looks at all of these heat maps together (MSR-net). No code of the authors' is k
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from posebook.layers.hourglass import HourglassBlock
 from posebook.losses import COMBINATIONS, NORMS, heatmap_loss, structure_aware_loss
-from posebook.network import check_choice, check_counts, chosen
+from posebook.network import check_choice, check_counts, check_weight, chosen
 from posebook.papers.hourglass.network import Head, Hourglass
 from posebook.sample import Sample
 from posebook.skeleton import FLIC, LSP, MPII
@@ -100,8 +99,7 @@ class MultiScale(Hourglass):
         check_choice(self.name, "norm", norm, NORMS)
         if scales > depth:
             raise ValueError(f"{self.name}: scales is {scales}, and there is one per pooling; give {depth} at most")
-        if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha < math.inf:
-            raise ValueError(f"{self.name}: alpha is {alpha!r}; give the structure-aware term's weight, 0 or above")
+        check_weight(self.name, "alpha", alpha, "structure-aware term")
         if alpha and joints not in _ORDERS:
             known = ", ".join(f"{count} ({skeleton.name})" for count, skeleton in _ORDERS.items())
             raise ValueError(f"{self.name}: {joints} joints have no connections; give {known}, or alpha=0")

@@ -149,7 +149,7 @@ def readings(
         score = BENCHMARKS[dataset.skeleton.name].score
         for name, network in (("others", OthersKernels(model)), ("mean", MeanKernels(model))):
             found[name] = float(score(evaluate(network, dataset, count, batch_size)[0], truth).mean)
-    if model.to_parts is not None and dataset.name in _LABELLED:
+    if model.parses and dataset.name in _LABELLED:
         found["miou"] = float(parsing_score(parse(model, dataset, count, batch_size)).mean_iou)
     return complete(found, predicted, truth, dataset, train)
 

@@ -7,7 +7,6 @@ image its own, by which the first network's features are refined before joints a
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +26,7 @@ from posebook.network import (
     check_choice,
     check_counts,
     check_sigma,
+    check_weight,
     chosen,
     stack_losses,
 )
@@ -130,8 +130,7 @@ class ParsingInduced(HeatmapNetwork, ParsingNetwork):
         check_choice(self.name, "order", order, ORDERS)
         check_choice(self.name, "poolings", poolings, (0, 1, 2))
         check_sigma(self.name, sigma)
-        if isinstance(beta, bool) or not isinstance(beta, int | float) or not 0 <= beta < math.inf:
-            raise ValueError(f"parsing_induced: beta is {beta!r}; give the parsing loss's weight, 0 or above")
+        check_weight(self.name, "beta", beta, "parsing loss")
         if frozen and variant != "pil":
             raise ValueError(f"parsing_induced: a {variant} has no learner to be frozen; give variant=pil")
         if backbone == "vgg16" and (features % 8 or size % VGG16.stride or stacks > 1):
