@@ -16,7 +16,7 @@ def pytest_configure() -> None:
     """Have nbval start a kernel anew that does not come up, as `posebook run` does."""
     import nbval.kernel
 
-    from posebook.notebooks import START_ATTEMPTS
+    from posebook.notebooks.headless import START_ATTEMPTS
 
     start = nbval.kernel.start_new_kernel
 

@@ -160,7 +160,7 @@ def run(
     from pathlib import Path
 
     from posebook.compute.cluster import on_cluster
-    from posebook.notebooks import run as run_notebooks
+    from posebook.notebooks.headless import run as run_notebooks
 
     folder = Path(output).resolve()
     with on_cluster(cluster) as workers:

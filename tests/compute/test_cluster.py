@@ -32,7 +32,7 @@ from posebook.ledger import runs as runs_module
 from posebook.ledger.forecast import Paces
 from posebook.ledger.runs import HISTORY, _train_elsewhere, run_folder, train_all, weights_of
 from posebook.ledger.work import Work
-from posebook.notebooks import execute
+from posebook.notebooks.headless import execute
 from posebook.papers.soft_argmax.claims import PROFILES
 from posebook.paths import DATA, ROOT
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import nbformat
 import pytest
 
-from posebook import notebooks
+from posebook.notebooks import headless as notebooks
 from posebook.pictures import figure
 from posebook.pictures.sliders import explore, slider
 

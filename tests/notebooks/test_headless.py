@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from posebook import notebooks
+from posebook.notebooks import headless as notebooks
 from posebook.cli import main
 
 PARAMETERS = """\
@@ -202,7 +202,7 @@ def test_a_notebook_cut_off_while_written_is_left_out_of_the_index(tmp_path):
 def test_a_kernel_that_does_not_come_up_is_started_again(tmp_path, monkeypatch):
     import papermill
 
-    from posebook import notebooks
+    from posebook.notebooks import headless as notebooks
 
     real, calls = papermill.execute_notebook, []
 
