@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from posebook.notebooks import headless as notebooks
 from posebook.cli import main
+from posebook.notebooks import headless as notebooks
 
 PARAMETERS = """\
 profile = "quick"  # quick, study or paper
