@@ -140,7 +140,7 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any], progress: 
 
     if not notebook.is_file():
         raise FileNotFoundError(f"there is no {notebook} on {platform.node()}: {_SHARE}")
-    _use_this_python()
+    use_this_python()
     output.parent.mkdir(parents=True, exist_ok=True)
     output.with_suffix(".html").unlink(missing_ok=True)
     for attempt in range(1, START_ATTEMPTS + 1):
@@ -348,7 +348,7 @@ def _place(notebook: Path, output: Path) -> Path:
     return output / (notebook.relative_to(NOTEBOOKS) if inside else notebook.name)
 
 
-def _use_this_python() -> None:
+def use_this_python() -> None:
     """Let the kernel named python3 be that of the running environment, whatever else Jupyter finds on the machine."""
     own = os.path.join(sys.prefix, "share", "jupyter")
     others = [path for path in os.environ.get("JUPYTER_PATH", "").split(os.pathsep) if path]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -42,17 +45,27 @@ def slider(name: str, choices: object) -> ValueWidget:
 class Explorer:
     """A picture under sliders, shown when a notebook's cell ends with it; made by `explore`.
 
-    The picture is an ordinary output of the cell, so that a notebook executed without a browser keeps it, and moving
-    a slider replaces it in place.
+    Both are widgets, which every notebook front end moves, Voila too. The cell's output holds the first picture as an
+    ordinary image besides, for pages on which nothing can move.
 
     Attributes:
         sliders: the controls by name; setting `sliders[name].value` is moving them.
+        box: the widget that holds them and the picture.
     """
 
     def __init__(self, draw: Callable[..., Figure], sliders: dict[str, ValueWidget]) -> None:
+        import ipywidgets
+
         self.sliders = sliders
         self._draw = draw
-        self._handles = []
+        # The cell fails where the first picture cannot be drawn.
+        self._first = as_png(self.picture())
+        self._image = ipywidgets.Image(value=self._first, format="png", layout={"max_width": "100%"})
+        # Its line is kept free, so that nothing below moves when a sentence comes or goes.
+        self._problem = ipywidgets.HTML(layout={"min_height": "1.6em"})
+        # Side by side where there is room, so that the picture is in sight while they are moved.
+        controls = ipywidgets.Box(list(sliders.values()), layout={"flex_flow": "row wrap", "grid_gap": "0 2em"})
+        self.box = ipywidgets.VBox([controls, self._problem, self._image])
         for control in sliders.values():
             control.observe(self._redraw, names="value")
 
@@ -60,6 +73,16 @@ class Explorer:
     def values(self) -> dict[str, Any]:
         """Where the sliders stand."""
         return {name: control.value for name, control in self.sliders.items()}
+
+    @property
+    def shown(self) -> bytes:
+        """The picture that stands under the sliders, a PNG."""
+        return bytes(self._image.value)
+
+    @property
+    def problem(self) -> str:
+        """Why there is no picture of where the sliders stand; empty where there is one."""
+        return html.unescape(self._problem.value)
 
     def picture(self) -> Figure:
         """What `draw` gives for where the sliders stand."""
@@ -71,34 +94,31 @@ class Explorer:
         return result
 
     def _redraw(self, change: dict) -> None:
-        if not self._handles:
-            return
         try:
-            picture = self.picture()
+            self._image.value = as_png(self.picture())
+            self._problem.value = ""
         except ValueError as error:
             # A notebook hides what a slider's callback raises.
-            from IPython.display import Pretty
+            self._problem.value = html.escape(f"{error} (the picture below is the last that could be drawn)")
 
-            picture = Pretty(str(error))
-        for handle in self._handles:
-            handle.update(picture)
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        still = {"image/png": base64.b64encode(self._first).decode()}
+        return self.box._repr_mimebundle_() | still
 
-    def _ipython_display_(self) -> None:
-        import ipywidgets
-        from IPython.display import display
 
-        display(ipywidgets.VBox(list(self.sliders.values())))
-        handle = display(self.picture(), display_id=True)
-        # Outside a notebook there is nothing to replace.
-        if handle is not None:
-            self._handles.append(handle)
+def as_png(figure: Figure) -> bytes:
+    """A figure as a PNG file, of one size whatever is drawn in it."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()
 
 
 def explore(draw: Callable[..., Figure], **sliders: object) -> Explorer:
     """Put a picture under sliders.
 
     Args:
-        draw: takes a value a slider, by name, and returns a figure. A ValueError it raises is shown in its place.
+        draw: takes one value per slider, by name, and returns a figure. What a ValueError says is shown above the
+            last picture.
         sliders: as in `slider`.
 
     Example:

@@ -1,0 +1,167 @@
+"""The sliders of a paper's notebooks on one page without code, which Voila serves.
+
+The cells that such a page runs are tagged `demo` in the notebooks: the sliders, and what they need. A cell that trains
+a network is tagged `trains` as well: what follows it waits for a click, so that nobody has to wait for it.
+"""
+
+from __future__ import annotations
+
+import ast
+import html
+import os
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from posebook.paths import NOTEBOOKS
+
+if TYPE_CHECKING:
+    from ipywidgets import Widget
+    from nbformat import NotebookNode
+
+# One namespace per notebook: on a page of several, each calls its own network `network`.
+_namespaces: dict[str, dict[str, Any]] = {}
+
+
+def pages() -> dict[str, list[Path]]:
+    """The notebooks that each page is made of: a page per paper, one for the start and one for the ledger, by name."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(NOTEBOOKS.rglob("*.ipynb")):
+        inside = path.relative_to(NOTEBOOKS)
+        if not any(part.startswith(".") for part in inside.parts) and any(_marked(c) for c in _cells(path)):
+            found.setdefault(re.sub(r"^\d+_", "", Path(inside.parts[0]).stem), []).append(path)
+    return found
+
+
+def build(name: str) -> NotebookNode:
+    """The page of this name, as a notebook that plays the cells of others.
+
+    Raises:
+        ValueError: there is no such page.
+    """
+    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+    known = pages()
+    if name not in known:
+        raise ValueError(f"there is no page '{name}' of sliders; there are {', '.join(known)}")
+    page = [new_code_cell("from posebook.notebooks.demo import on_click, play, prepare")]
+    for path in known[name]:
+        notebook, cells, needed, text = path.relative_to(NOTEBOOKS).as_posix(), _cells(path), [], []
+        page.append(new_markdown_cell(f"# {_title(path)}"))
+        for number, cell in enumerate(cells):
+            if cell.cell_type == "markdown":
+                text += cell.source.split("\n\n")
+            if not _marked(cell):
+                continue
+            if "explore(" not in cell.source:
+                needed.append(number)
+                continue
+            # What belongs to the slider is the section's heading and the paragraph above it.
+            page.append(new_markdown_cell("\n\n".join(dict.fromkeys([_headings(text)[-1], text[-1]]))))
+            if any("trains" in cells[n].metadata.tags for n in needed):
+                page.append(new_code_cell(f"on_click({notebook!r}, {', '.join(map(str, [*needed, number]))})"))
+            else:
+                page += [new_code_cell(f"prepare({notebook!r}, {', '.join(map(str, needed))})")] if needed else []
+                page.append(new_code_cell(f"play({notebook!r}, {number})"))
+            needed = []
+    return new_notebook(cells=page, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+
+
+def play(notebook: str, *numbers: int) -> Any:
+    """Run cells of a notebook in its own namespace; gives what the last of them ends with, which a page shows.
+
+    Args:
+        notebook: by its path within the folder of notebooks.
+        numbers: the cells, counted from 0, text included.
+    """
+    import torch
+
+    cells = _cells(NOTEBOOKS / notebook)
+    space = _namespaces.setdefault(notebook, {"__name__": "__main__"})
+    usual, result = torch.get_default_dtype(), None
+    try:
+        for number in numbers:
+            where, body = f"{notebook}, cell {number}", ast.parse(cells[number].source).body
+            last = body.pop() if body and isinstance(body[-1], ast.Expr) else None
+            exec(compile(ast.Module(body, []), where, "exec"), space)
+            result = eval(compile(ast.Expression(last.value), where, "eval"), space) if last else None
+    finally:
+        # What a notebook sets for itself, the others on the page do not have.
+        torch.set_default_dtype(usual)
+    return result
+
+
+def prepare(notebook: str, *numbers: int) -> None:
+    """Run cells of a notebook that others need, without showing what they show."""
+    import matplotlib.pyplot as plt
+    from IPython.utils.capture import capture_output
+
+    with capture_output():
+        play(notebook, *numbers)
+        plt.close("all")
+
+
+def on_click(notebook: str, *numbers: int) -> Widget:
+    """A button that runs cells of a notebook; the last of them ends with sliders, which take the button's place."""
+    import ipywidgets
+
+    button = ipywidgets.Button(description="Train a network", tooltip="takes up to a minute")
+    box = ipywidgets.VBox([button])
+
+    def run(_: object) -> None:
+        box.children = [ipywidgets.HTML("Training ...")]
+        try:
+            prepare(notebook, *numbers[:-1])
+            box.children = [play(notebook, numbers[-1]).box]
+        except Exception as error:
+            # A page hides what a button's callback raises.
+            box.children = [ipywidgets.HTML(html.escape(f"{type(error).__name__}: {error}")), button]
+
+    button.on_click(run)
+    return box
+
+
+def serve(names: list[str], folder: Path, port: int = 8866, browser: bool = True) -> subprocess.Popen:
+    """Write pages of sliders into a folder and start Voila on them; several come with a list of them.
+
+    Raises:
+        ValueError: no such page, or Voila is not installed.
+    """
+    import nbformat
+
+    from posebook.notebooks.headless import use_this_python
+
+    if find_spec("voila") is None:
+        raise ValueError("pages of sliders are served by Voila, which is missing: pip install 'posebook[study]'")
+    files = []
+    for name in names or pages():
+        files.append(folder / f"{name}.ipynb")
+        nbformat.write(build(name), files[-1])
+    use_this_python()
+    command = [sys.executable, "-m", "voila", str(files[0] if len(files) == 1 else folder), f"--port={port}"]
+    # A page appears cell by cell; kernels of pages that were closed go after ten minutes.
+    command += ["--progressive_rendering=True", "--show_tracebacks=True"] + ["--no-browser"] * (not browser)
+    command += ["--MappingKernelManager.cull_interval=60", "--MappingKernelManager.cull_idle_timeout=600"]
+    return subprocess.Popen(command, env=os.environ | {"PYTHONWARNINGS": "ignore"})
+
+
+def _cells(path: Path) -> list[NotebookNode]:
+    import nbformat
+
+    return nbformat.read(path, as_version=4).cells
+
+
+def _marked(cell: NotebookNode) -> bool:
+    return "demo" in cell.metadata.get("tags", [])
+
+
+def _headings(text: list[str]) -> list[str]:
+    return [line for paragraph in text for line in paragraph.splitlines() if line.startswith("#")]
+
+
+def _title(path: Path) -> str:
+    texts = [cell.source for cell in _cells(path) if cell.cell_type == "markdown"]
+    return next((line.lstrip("# ") for line in _headings(texts)), path.stem)

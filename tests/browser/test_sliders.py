@@ -1,0 +1,147 @@
+"""Every slider of every notebook in a real browser: it moves its picture, in Voila and in JupyterLab."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+
+import nbformat
+import pytest
+
+from posebook.notebooks import demo
+from posebook.notebooks.headless import use_this_python
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright, which drives the browser, is not installed")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+
+# A box of sliders and their picture; in JupyterLab the fallback picture has no such class.
+BOXES = ".widget-vbox:has(> img.widget-image)"
+SECONDS = 180  # for the slowest page on a busy machine
+
+
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
+
+
+@contextmanager
+def running(start: Callable[[int], subprocess.Popen]) -> Iterator[str]:
+    """A server's address; it is stopped afterwards, with its kernels."""
+    port = free_port()
+    server = start(port)
+    try:
+        for _ in range(4 * SECONDS):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert server.poll() is None, "the server ended"
+            time.sleep(0.25)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+@contextmanager
+def browser() -> Iterator:
+    with sync_api.sync_playwright() as play:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+        chromium = play.chromium.launch(executable_path=CHROMIUM, args=flags)
+        page = chromium.new_page(viewport={"width": 1300, "height": 1000})
+        page.set_default_timeout(1000 * SECONDS)
+        # Nothing is to be fetched from elsewhere: a page works without a network.
+        page.route(lambda url: "127.0.0.1" not in url, lambda route: route.abort())
+        yield page
+        chromium.close()
+
+
+def in_voila(folder: Path, name: str, port: int) -> subprocess.Popen:
+    return demo.serve([name], folder, port, browser=False)
+
+
+def in_jupyterlab(folder: Path, name: str, port: int) -> subprocess.Popen:
+    use_this_python()
+    nbformat.write(demo.build(name), folder / f"{name}.ipynb")
+    # Else cells out of sight are not on the page.
+    settings = folder / "settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(json.dumps({"windowingMode": "none"}))
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
+    command += ["--IdentityProvider.token=", f"--ServerApp.root_dir={folder}", "--ServerApp.port_retries=0"]
+    return subprocess.Popen(command, env=os.environ | {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")})
+
+
+def open_voila(page, address: str, name: str) -> None:
+    page.goto(address)
+
+
+def open_jupyterlab(page, address: str, name: str) -> None:
+    page.goto(f"{address}/lab/tree/{name}.ipynb")
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+
+
+def move(page, control) -> None:
+    """One step of a slider, the next entry of a menu, or a tick."""
+    kind = control.evaluate("c => c.tagName")
+    if kind == "SELECT":
+        control.select_option(index=(control.evaluate("c => c.selectedIndex") + 1) % control.locator("option").count())
+    elif kind == "INPUT":
+        control.click()
+    else:
+        at, low, high = (float(control.get_attribute(f"aria-value{which}")) for which in ("now", "min", "max"))
+        control.focus()
+        page.keyboard.press("ArrowLeft" if at == high > low else "ArrowRight")
+
+
+@pytest.mark.parametrize("name", demo.pages())
+@pytest.mark.parametrize(
+    ("serve", "open_page"), [(in_voila, open_voila), (in_jupyterlab, open_jupyterlab)], ids=["voila", "jupyterlab"]
+)
+def test_every_slider_moves_its_picture(serve, open_page, name, tmp_path, record_property):
+    cells = [cell.source for cell in demo.build(name).cells if cell.cell_type == "code"]
+    waiting = sum(source.startswith("on_click") for source in cells)
+    sliders = waiting + sum(source.startswith("play") for source in cells)
+    shown = "([boxes, number]) => document.querySelectorAll(boxes).length == number"
+    waits = []
+    with running(lambda port: serve(tmp_path, name, port)) as address, browser() as page:
+        start = time.perf_counter()
+        open_page(page, address, name)
+        page.locator(BOXES).first.wait_for()
+        record_property("first_picture_s", time.perf_counter() - start)
+        page.wait_for_function(
+            "([boxes, n]) => document.querySelectorAll(boxes).length == n", arg=[BOXES, sliders - waiting]
+        )
+        for button in page.get_by_role("button", name="Train a network").all():
+            button.click()
+        page.wait_for_function(shown, arg=[BOXES, sliders])
+        for number in range(sliders):
+            box = page.locator(BOXES).nth(number)
+            picture = box.locator("> img.widget-image")
+            controls = box.locator(".noUi-handle, select, input[type=checkbox]")
+            assert controls.count()
+            for control in controls.all():
+                before, height = picture.get_attribute("src"), picture.bounding_box()["height"]
+                said = time.perf_counter()
+                move(page, control)
+                label = control.evaluate("c => c.closest('.widget-inline-hbox, .widget-checkbox').innerText")
+                page.wait_for_function(
+                    "([image, src]) => image.getAttribute('src') != src && image.complete",
+                    arg=[picture.element_handle(), before],
+                )
+                waits.append(time.perf_counter() - said)
+                assert picture.evaluate("image => image.naturalWidth") > 0, label
+                assert picture.bounding_box()["height"] == pytest.approx(height, abs=1), label
+    record_property("latency_s", median(waits))
+    record_property("controls", len(waits))
