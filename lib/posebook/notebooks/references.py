@@ -64,12 +64,14 @@ TERMS: dict[str, tuple[str, ...]] = {
 }
 
 
-def anchor(heading: str) -> str | None:
-    """The address of a heading within a notebook, by JupyterLab's rule: blanks become hyphens and nothing else changes.
+def heading_id(heading: str) -> str:
+    """What JupyterLab and nbconvert call a heading in an address: blanks become hyphens and nothing else changes."""
+    return heading.replace(" ", "-")
 
-    None for a heading with characters that a browser writes otherwise in an address, or with markup in it.
-    """
-    return heading.replace(" ", "-") if re.fullmatch(r"[\w .,:;'?!()/+-]+", heading, re.ASCII) else None
+
+def anchor(heading: str) -> str | None:
+    """The address of a heading, None for one with markup, or with characters that a browser writes otherwise there."""
+    return heading_id(heading) if re.fullmatch(r"[\w .,:;'?!()/+-]+", heading, re.ASCII) else None
 
 
 @dataclass
