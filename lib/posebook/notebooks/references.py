@@ -96,15 +96,18 @@ def linked(name: str, texts: list[str], outlines: Mapping[str, Outline]) -> list
         outlines: of all notebooks of the course, by name.
     """
     chapter = chapter_of(name)
+    solves = {}
+    if chapter is not None and name == chapter.solutions:
+        solves = {str(number): other for number, (other, _) in enumerate(chapter.notebooks, 1)}
     met: set[str] = set()
-    about = name
+    about = solves["1"] if len(solves) == 1 else name
     result = []
     for text in texts:
         text = unlinked(text)
-        # Solutions speak of the notebook whose exercise they solve: the headings count the notebooks.
-        if chapter is not None and name == chapter.solutions:
-            numbers = re.findall(r"^## (\d+)\. ", text, re.MULTILINE) if len(chapter.notebooks) > 1 else [1]
-            about = chapter.notebooks[int(numbers[-1]) - 1][0] if numbers else about
+        # Solutions speak of the notebook whose exercise they solve: where there are several, their headings count them.
+        if len(solves) > 1:
+            numbers = re.findall(r"^## (\d+)\. ", text, re.MULTILINE)
+            about = solves.get(numbers[-1], name) if numbers else about
         result.append(_terms(name, _references(name, about, text, outlines), met))
     return result
 
