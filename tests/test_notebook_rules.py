@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -47,3 +48,30 @@ def test_every_code_cell_was_executed(path):
     counts = [cell.execution_count for cell in cells(path, "code") if cell.source.strip()]
     assert counts == sorted(counts)
     assert len(set(counts)) == len(counts)
+
+
+def test_a_wrong_profile_ends_the_first_cell_after_the_parameters(path):
+    """Before minutes of imports and of data: one of the calls that refuse a profile stands at that cell's top level."""
+    code = cells(path, "code")
+    places = [k for k, cell in enumerate(code) if "parameters" in cell.metadata.get("tags", [])]
+    for place in places:
+        body = ast.parse(code[place + 1].source).body
+        values = [statement.value for statement in body if isinstance(statement, ast.Expr | ast.Assign)]
+        calls = [value for value in values if isinstance(value, ast.Call) and isinstance(value.func, ast.Name)]
+        checks = [ast.unparse(call) for call in calls if call.func.id in ("check_profile", "check_parameters")]
+        assert any(check == "check_profile(profile)" or "profile=profile" in check for check in checks)
+
+
+def test_parameters_say_their_types_and_what_they_are(path):
+    """`papermill --help-notebook` shows both."""
+    for cell in cells(path, "code"):
+        if "parameters" in cell.metadata.get("tags", []):
+            statements = ast.parse(cell.source).body
+            assert statements
+            assert all(isinstance(s, ast.AnnAssign) and s.value is not None for s in statements)
+            lines = cell.source.splitlines()
+            assert all("  # " in lines[statement.lineno - 1] for statement in statements)
+            for statement in statements:
+                names = {None if part == "None" else part for part in ast.unparse(statement.annotation).split(" | ")}
+                default = ast.literal_eval(statement.value)
+                assert (None if default is None else type(default).__name__) in names

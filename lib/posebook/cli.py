@@ -170,6 +170,33 @@ def run(
     click.echo(f"Index of what was executed: {folder / 'index.html'}")
 
 
+@main.group()
+def notebooks() -> None:
+    """Files of notebooks: make them tidy."""
+
+
+@notebooks.command("tidy")
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@click.option("--check", is_flag=True, help="Change nothing; name the notebooks that are not tidy, and fail if any.")
+@_friendly
+def notebooks_tidy(paths: tuple[str, ...], check: bool) -> None:
+    """Write the links of notebooks (all of them, where none is named), and remove what makes differences noisy.
+
+    A PATH is a notebook, or a folder of them. Links are the row that each notebook starts with, references to sections
+    and notebooks, and first uses of the glossary's terms. Removed are records of when cells ran, the state of widgets,
+    and the version of Python.
+    """
+    import os
+
+    from posebook.notebooks.tidy import tidy
+
+    changed = tidy(paths, write=not check)
+    for path in changed:
+        click.echo(os.path.relpath(path))
+    if check and changed:
+        raise click.ClickException(f"{len(changed)} of the notebooks are not tidy: run `posebook notebooks tidy`")
+
+
 @main.command()
 @click.argument("model")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="One of the network's settings.")

@@ -1,0 +1,136 @@
+"""Notebooks made tidy: links follow from the course, and what differs from machine to machine is left out.
+
+What is left out makes differences hard to read and shows nothing to a reader: when cells ran, the state of sliders, and
+placeholders of widgets without their kernel. The picture that a slider left beside it stays.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from posebook.notebooks.headless import find
+from posebook.notebooks.links import chapter_of, link_row
+from posebook.notebooks.references import Outline, linked
+from posebook.paths import NOTEBOOKS, replacing
+
+LINKS = "links"  # tag and id of the cell of links
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+# Which kernel a notebook is for, without the version of the Python that it ran in.
+KERNEL = {
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "language_info": {
+        "codemirror_mode": {"name": "ipython", "version": 3},
+        "file_extension": ".py",
+        "mimetype": "text/x-python",
+        "name": "python",
+        "nbconvert_exporter": "python",
+        "pygments_lexer": "ipython3",
+    },
+}
+
+# Records of when and where a cell or a notebook ran.
+_RECORDS = ("execution", "ExecuteTime", "papermill", "posebook", "widgets")
+
+
+def tidy(paths: Iterable[str | Path] = (), write: bool = True) -> list[Path]:
+    """Make notebooks tidy, and say which ones were not.
+
+    Args:
+        paths: notebooks, or folders of them; all of the repository's where none is given.
+        write: whether files are changed.
+
+    Raises:
+        FileNotFoundError: as `headless.find` does.
+        ValueError: a file that is not a notebook of format 4.
+    """
+    read = {path: (path.read_text(encoding="utf-8"), read_notebook(path)) for path in find(paths)}
+    outlines = course_outlines()
+    changed = []
+    for path, (text, notebook) in read.items():
+        new = as_text(tidied(notebook, name_of(path), outlines))
+        if new != text:
+            changed.append(path)
+            if write:
+                with replacing(path) as part:
+                    part.write_text(new, encoding="utf-8", newline="\n")
+    return changed
+
+
+def tidied(notebook: Mapping[str, Any], name: str | None, outlines: Mapping[str, Outline]) -> dict[str, Any]:
+    """A notebook without what makes differences noisy and, where it is of the course, with its links.
+
+    Args:
+        name: its path within `notebooks/`, without its ending; None for a notebook that lies elsewhere.
+        outlines: of the course's notebooks, by name.
+    """
+    cells = [_tidied_cell(cell) for cell in notebook["cells"]]
+    if name is not None and chapter_of(name) is not None:
+        cells = [cell for cell in cells if LINKS not in cell["metadata"].get("tags", [])]
+        texts = [cell for cell in cells if cell["cell_type"] == "markdown"]
+        for cell, new in zip(texts, linked(name, [_source(cell) for cell in texts], outlines), strict=True):
+            cell["source"] = new.splitlines(keepends=True)
+        row = {"cell_type": "markdown", "id": LINKS, "metadata": {"tags": [LINKS]}, "source": [link_row(name)]}
+        cells.insert(0, row)
+    metadata = {key: value for key, value in notebook["metadata"].items() if key not in _RECORDS}
+    return {**notebook, "cells": cells, "metadata": metadata | KERNEL}
+
+
+def course_outlines() -> dict[str, Outline]:
+    """The sections of every notebook that ships, by the notebook's name."""
+    return {name_of(path): _outline(read_notebook(path)) for path in find()}
+
+
+def read_notebook(path: Path) -> dict[str, Any]:
+    """A notebook as its file has it.
+
+    Raises:
+        ValueError: the file is not a notebook of format 4.
+    """
+    try:
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        if notebook["nbformat"] != 4 or not isinstance(notebook["cells"], list):
+            raise ValueError(f"its format is {notebook['nbformat']}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a notebook of format 4 ({error}): open and save it in JupyterLab") from error
+    return notebook
+
+
+def as_text(notebook: Mapping[str, Any]) -> str:
+    """A notebook as Jupyter writes it into a file."""
+    return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def name_of(path: Path) -> str | None:
+    """A notebook's path within `notebooks/`, without its ending; None where it lies elsewhere."""
+    inside = path.is_relative_to(NOTEBOOKS)
+    return path.relative_to(NOTEBOOKS).with_suffix("").as_posix() if inside else None
+
+
+def _outline(notebook: Mapping[str, Any]) -> Outline:
+    return Outline.of(_source(cell) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
+
+
+def _source(cell: Mapping[str, Any]) -> str:
+    return "".join(cell["source"])
+
+
+def _tidied_cell(cell: Mapping[str, Any]) -> dict[str, Any]:
+    """A cell without records of its execution and without placeholders of widgets."""
+    cell = {**cell, "metadata": {key: value for key, value in cell["metadata"].items() if key not in _RECORDS}}
+    if cell["cell_type"] == "code":
+        cell["outputs"] = [new for output in cell["outputs"] if (new := _tidied_output(output)) is not None]
+    return cell
+
+
+def _tidied_output(output: Mapping[str, Any]) -> dict[str, Any] | None:
+    """An output without the placeholder of a widget; None where nothing else was in it but the widget's name."""
+    data = output.get("data", {})
+    if WIDGET not in data:
+        return dict(output)
+    rest = {kind: value for kind, value in data.items() if kind != WIDGET}
+    return {**output, "data": rest} if rest.keys() - {"text/plain"} else None

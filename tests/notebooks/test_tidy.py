@@ -1,0 +1,106 @@
+"""Notebooks made tidy: what is removed, what is written, and that the committed ones are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+from click.testing import CliRunner
+
+from posebook.cli import main
+from posebook.notebooks import tidy as tidying
+from posebook.notebooks.links import ORDER
+from posebook.notebooks.tidy import KERNEL, WIDGET, as_text, course_outlines, tidied, tidy
+from posebook.paths import NOTEBOOKS
+
+PICTURE = {"image/png": "iVBO", "text/plain": ["<Figure>"]}
+SLIDER = {WIDGET: {"model_id": "1"}, "text/plain": ["VBox(children=(IntSlider(value=0), ...))"]}
+BAR = {WIDGET: {"model_id": "2"}, "text/plain": ["training   0% |          | 00:00"]}
+BOTH = {WIDGET: {"model_id": "3"}, **PICTURE}
+
+
+def untidy() -> dict:
+    """A notebook with all that a run leaves, and with what a reader wants."""
+    shown = [{"output_type": "display_data", "metadata": {}, "data": data} for data in (SLIDER, PICTURE, BAR, BOTH)]
+    printed = {"output_type": "stream", "name": "stdout", "text": ["PCKh 0.7\n"]}
+    ran = {"iopub.execute_input": "2024-01-01T00:00:00Z"}
+    code = {
+        "cell_type": "code",
+        "id": "a",
+        "execution_count": 3,
+        "metadata": {"execution": ran, "papermill": {"duration": 1.0}, "tags": ["summary"]},
+        "outputs": [*shown, printed],
+        "source": ["1"],
+    }
+    text = {"cell_type": "markdown", "id": "b", "metadata": {"execution": ran}, "source": ["Résumé of section 1."]}
+    metadata = {
+        "kernelspec": {"display_name": "my environment", "language": "python", "name": "python3"},
+        "language_info": {"name": "python", "version": "3.13.1"},
+        "widgets": {"application/vnd.jupyter.widget-state+json": {}},
+        "papermill": {"parameters": {}},
+        "posebook": {"failure": None},
+    }
+    return {"cells": [code, text], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+
+
+def test_what_a_run_leaves_is_removed_and_what_a_reader_wants_stays():
+    made = tidied(untidy(), None, {})
+    code, text = made["cells"]
+    assert code["metadata"] == {"tags": ["summary"]}
+    assert text == {"cell_type": "markdown", "id": "b", "metadata": {}, "source": ["Résumé of section 1."]}
+    assert [output.get("data", output.get("text")) for output in code["outputs"]] == [PICTURE, PICTURE, ["PCKh 0.7\n"]]
+    assert code["execution_count"] == 3
+    assert made["metadata"] == KERNEL
+    nbformat.validate(made)
+
+
+def test_a_notebook_of_the_course_starts_with_its_links_once():
+    name = ORDER[1][0]
+    once = tidied(untidy(), name, course_outlines())
+    assert once["cells"][0]["metadata"] == {"tags": ["links"]}
+    assert once["cells"][0]["source"][0].startswith("previous: [Start here](../00_start_here.ipynb) · next: ")
+    assert as_text(tidied(once, name, course_outlines())) == as_text(once)
+    nbformat.validate(once)
+
+
+def test_the_command_writes_what_a_check_only_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("lesson", "other"):
+        Path(f"{name}.ipynb").write_text(json.dumps(untidy()), encoding="utf-8")
+    before = Path("lesson.ipynb").read_bytes()
+    checked = CliRunner().invoke(main, ["notebooks", "tidy", "--check", "lesson.ipynb"])
+    assert checked.exit_code == 1
+    assert checked.output.splitlines() == [
+        "lesson.ipynb",
+        "Error: 1 of the notebooks are not tidy: run `posebook notebooks tidy`",
+    ]
+    assert Path("lesson.ipynb").read_bytes() == before
+    assert CliRunner().invoke(main, ["notebooks", "tidy", "."]).output.splitlines() == ["lesson.ipynb", "other.ipynb"]
+    written = Path("lesson.ipynb").read_text(encoding="utf-8")
+    assert written == as_text(tidied(untidy(), None, {}))
+    assert "Résumé" in written
+    again = CliRunner().invoke(main, ["notebooks", "tidy", "--check", "."])
+    assert (again.exit_code, again.output) == (0, "")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"nbformat": 3, "worksheets": []}', '{"nbformat": 3, "cells": []}'])
+def test_what_is_no_notebook_is_named_before_any_is_changed(tmp_path, text):
+    fine, broken = tmp_path / "a.ipynb", tmp_path / "b.ipynb"
+    fine.write_text(json.dumps(untidy()))
+    broken.write_text(text)
+    with pytest.raises(ValueError, match=r"b\.ipynb is not a notebook of format 4"):
+        tidy([tmp_path])
+    assert fine.read_text() == json.dumps(untidy())
+
+
+def test_the_format_is_that_of_jupyter(tmp_path):
+    path = tmp_path / "lesson.ipynb"
+    nbformat.write(nbformat.from_dict(untidy()), path)
+    assert as_text(tidying.read_notebook(path)) == path.read_text(encoding="utf-8")
+
+
+def test_the_committed_notebooks_are_tidy():
+    found = [path.relative_to(NOTEBOOKS).as_posix() for path in tidy(write=False)]
+    assert not found, "run `posebook notebooks tidy`"
