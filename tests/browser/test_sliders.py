@@ -88,6 +88,7 @@ def open_voila(page, address: str, name: str) -> None:
 
 def open_jupyterlab(page, address: str, name: str) -> None:
     page.goto(f"{address}/lab/tree/{name}.ipynb")
+    page.get_by_text("| Idle").wait_for()  # the kernel's, in the status bar; before that, running asks which to take
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 
