@@ -7,13 +7,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
-import yaml
 from click.testing import CliRunner
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from posebook.cli import main
 from posebook.notebooks import pages
-from posebook.paths import NOTEBOOKS, ROOT
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -160,15 +158,3 @@ def test_mathjax_is_copied_once(tmp_path):
     assert pages.install_mathjax(tmp_path / "_static") == there
     assert (there / "MathJax.js").read_text() == "as it was"
     assert [path.name for path in (tmp_path / "_static").iterdir()] == ["mathjax"]
-
-
-def test_the_book_has_every_notebook_in_order():
-    """Solutions come last in their part, and pages that are not notebooks exist."""
-    toc = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
-    listed = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
-    notebooks = [file for file in listed if (ROOT / f"{file}.ipynb").is_file()]
-    there = [path for path in NOTEBOOKS.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts]
-    by_path = sorted(there, key=lambda path: (path.relative_to(NOTEBOOKS).parts[0][0], "solutions" in path.name, path))
-    assert notebooks == [path.relative_to(ROOT).with_suffix("").as_posix() for path in by_path]
-    for file in set(listed) - set(notebooks):
-        assert (ROOT / f"{file}.md").is_file(), file
