@@ -102,6 +102,15 @@ def test_slides_start_at_headings_and_hide_code(tmp_path):
             assert pages.outside_loads(f"<style>{file.read_text()}</style>") == []
 
 
+def test_a_slide_starts_at_a_heading_within_a_cell_too():
+    text = "What to see.\n\n## Next\n\n```\n# no heading\n```\n\n### Part of it\n\n## Last"
+    cells = pages.with_slides(new_notebook(cells=[new_markdown_cell(text), new_code_cell("# x")])).cells
+    assert [cell.source.splitlines()[0] for cell in cells] == ["What to see.", "## Next", "## Last", "# x"]
+    assert ["slideshow" in cell.metadata for cell in cells] == [False, True, True, False]
+    assert "\n".join(cell.source for cell in cells[:3]) == text
+    assert len({cell["id"] for cell in cells}) == 4
+
+
 def test_slides_are_as_the_notebook_marks_them():
     notebook = executed()
     notebook.cells[1].metadata["slideshow"] = {"slide_type": "subslide"}

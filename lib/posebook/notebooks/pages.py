@@ -19,6 +19,8 @@ from posebook.paths import replacing
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
+_HEADING = re.compile(r"##? ")
+
 # For MathJax.Hub.Config: the package has the STIX fonts alone. Without `config` MathJax asks for one in its address.
 MATHJAX = {
     "config": ["TeX-AMS-MML_HTMLorMML-full.js", "Safe.js"],
@@ -54,7 +56,7 @@ _SLIDES = (
 {%- block html_head_css -%}
 <style>
 .reveal .slides section { max-height: 100%; overflow-y: auto; text-align: left; }
-.reveal h1, .reveal h2, .reveal h3, .reveal h4 { text-transform: none; }
+.reveal .slides h1, .reveal .slides h2, .reveal .slides h3 { text-transform: none; }
 .reveal img { max-height: 75vh; }
 </style>
 {%- endblock -%}
@@ -113,10 +115,12 @@ def write_slides(notebook: Any, file: Path, folder: Path, static: Path) -> None:
 def with_slides(notebook: Any) -> Any:
     """A copy whose headings of the first and second level start a slide; as it is where a cell tells of slides."""
     marked = deepcopy(notebook)
-    if not any("slide_type" in cell.metadata.get("slideshow", {}) for cell in marked.cells):
-        for cell in marked.cells:
-            if cell.cell_type == "markdown" and re.match(r"##? ", cell.source.lstrip()):
-                cell.metadata["slideshow"] = {"slide_type": "slide"}
+    if any("slide_type" in cell.metadata.get("slideshow", {}) for cell in marked.cells):
+        return marked
+    marked.cells = [part for cell in marked.cells for part in _cut_at_headings(cell)]
+    for cell in marked.cells:
+        if cell.cell_type == "markdown" and _HEADING.match(cell.source.lstrip()):
+            cell.metadata["slideshow"] = {"slide_type": "slide"}
     return marked
 
 
@@ -192,6 +196,24 @@ def outside_loads(page: str) -> list[str]:
 
 def _styled(css: str) -> list[str]:
     return re.findall(r"""(?:url\(|@import\s+(?!url))\s*["']?([^"')\s;]+)""", css)
+
+
+def _cut_at_headings(cell: Any) -> list[Any]:
+    """A cell of text in pieces, each of which starts with a heading of the first or second level, but for the first."""
+    if cell.cell_type != "markdown":
+        return [cell]
+    pieces, fenced = [[]], False
+    for line in cell.source.splitlines():
+        fenced ^= line.lstrip().startswith(("```", "~~~"))
+        if _HEADING.match(line) and not fenced and any(pieces[-1]):
+            pieces.append([])
+        pieces[-1].append(line)
+    parts = [deepcopy(cell) for _ in pieces]
+    for number, (part, lines) in enumerate(zip(parts, pieces, strict=True)):
+        part.source = "\n".join(lines)
+        if number and "id" in cell:  # of up to 64 characters
+            part["id"] = f"{cell['id'][:60]}-{number}"
+    return parts
 
 
 def _write(exporter: Any, notebook: Any, file: Path, folder: Path, static: Path) -> None:
