@@ -17,13 +17,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help run test lab bench reproduce gpu gpu-wheels
+.PHONY: help run test lab bench book reproduce gpu gpu-wheels
 
 help:
 	@echo 'make run        execute every notebook into runs/ at profile quick; ends with runs/index.html'
 	@echo 'make test       ruff, the unit tests, and every notebook against its committed outputs'
 	@echo 'make lab        JupyterLab on the notebooks'
 	@echo 'make bench      measure speed beside what a user would pick instead'
+	@echo 'make book       the notebooks as committed, as a book of web pages that opens without a network: runs/book/html'
 	@echo 'make reproduce  execute every notebook at profile study, up to ten minutes each, into runs/study/'
 	@echo 'make gpu        on a borrowed GPU: tests, speed beside peers, ledger runs; PYTHON is one that has torch with CUDA'
 	@echo 'make gpu-wheels the packages that such a Python may lack, into runs/wheels'
@@ -45,6 +46,10 @@ lab: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/run.py
+
+# Its packages come into .venv when it is first wanted: nothing else needs them but slides.
+book: $(VENV)/.book
+	$(BIN)/python book/build.py --output runs/book
 
 reproduce: $(INSTALLED)
 	$(BIN)/posebook run --profile study --jobs 1 --output runs/study
@@ -69,4 +74,8 @@ $(INSTALLED): requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --no-compile -r requirements.txt
 	$(BIN)/python -m pip install --disable-pip-version-check --no-compile --no-deps -e .
+	@touch $@
+
+$(VENV)/.book: $(INSTALLED) book/requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --no-compile -r requirements.txt -r book/requirements.txt
 	@touch $@

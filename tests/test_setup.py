@@ -24,23 +24,31 @@ def name_of(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", requirement)[0]).lower()
 
 
-def pins() -> dict[str, str]:
-    """Versions by package, from requirements.txt, each of whose lines has to be one exact pin."""
-    lines = [line.split("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines()]
+def pins(file: str = "requirements.txt") -> dict[str, str]:
+    """Versions by package, from a file each of whose lines has to be one exact pin."""
+    lines = [line.split("#")[0].strip() for line in (ROOT / file).read_text().splitlines()]
     found = [re.fullmatch(r"([\w.-]+)==([\w.]+)", line) for line in lines if line]
-    assert all(found), "requirements.txt holds something that is not an exact pin"
+    assert all(found), f"{file} holds something that is not an exact pin"
     return {name_of(match[1]): match[2] for match in found}
 
 
 def test_every_dependency_is_pinned_once_and_nothing_else():
-    wanted = [*PROJECT["dependencies"], *chain.from_iterable(PROJECT["optional-dependencies"].values())]
+    extras = dict(PROJECT["optional-dependencies"])
+    assert sorted(map(name_of, extras.pop("book"))) == sorted(pins("book/requirements.txt"))
+    wanted = [*PROJECT["dependencies"], *chain.from_iterable(extras.values())]
     assert sorted(map(name_of, wanted)) == sorted(pins())
 
 
 def test_conda_takes_its_pins_from_requirements():
-    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    conda, binder = (
+        yaml.safe_load((ROOT / file).read_text())["dependencies"]
+        for file in ("environment.yml", "binder/environment.yml")
+    )
     python = next(entry for entry in conda if str(entry).startswith("python"))
     assert [entry for entry in conda if entry != python] == ["pip", {"pip": ["-r requirements.txt", "-e ."]}]
+    # Paths start from the file's own folder.
+    cpu = "--extra-index-url https://download.pytorch.org/whl/cpu"
+    assert binder == [python, "pip", {"pip": [cpu, "-r ../requirements.txt", "-e .."]}]
     version = [int(part) for part in re.findall(r"\d+", python)]
     assert version >= [int(part) for part in re.findall(r"\d+", PROJECT["requires-python"])]
 

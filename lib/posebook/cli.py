@@ -144,6 +144,13 @@ def data_pack(name: str, root: str, out: str, size: int, splits: tuple[str, ...]
 @click.option("--output", default="runs", show_default=True, help="Folder for executed notebooks and their index.")
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="How many run at a time.")
 @click.option("--cluster", help="Address of a Dask scheduler whose workers run them, in place of --jobs.")
+@click.option(
+    "--to",
+    type=click.Choice(["html", "slides"]),
+    default="html",
+    show_default=True,
+    help="What is written of each: a web page, or slides beside it. Both open without a network.",
+)
 @_friendly
 def run(
     notebooks: tuple[str, ...],
@@ -152,6 +159,7 @@ def run(
     output: str,
     jobs: int,
     cluster: str | None,
+    to: str,
 ) -> None:
     """Execute notebooks (all of them, where none is named) and write what came out, with an HTML index.
 
@@ -164,7 +172,7 @@ def run(
 
     folder = Path(output).resolve()
     with on_cluster(cluster) as workers:
-        done = run_notebooks(notebooks, profile, dict(parameters), folder, workers or jobs)
+        done = run_notebooks(notebooks, profile, dict(parameters), folder, workers or jobs, to == "slides")
     for notebook in done:
         click.echo(f"{notebook.seconds:5.0f} s  {notebook.file.relative_to(folder)}: {notebook.summary}")
     click.echo(f"Index of what was executed: {folder / 'index.html'}")

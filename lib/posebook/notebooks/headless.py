@@ -18,10 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from posebook.notebooks.pages import reveal_source, write_page, write_slides
 from posebook.paths import NOTEBOOKS, check_writable
 
 # Parameters that name a place. They are made absolute, since a notebook does not run where the command was given.
 PLACES = ("data_root", "output_dir", "weights")
+
+# The folder, within the output, of what the pages load: MathJax, and reveal.js for slides.
+STATIC = "_static"
 
 # Seconds for a kernel to come up: a cold disk or a busy machine takes more than papermill's minute.
 START_TIMEOUT = 180
@@ -125,12 +129,21 @@ def settle(notebook: Path, profile: str, given: dict[str, Any]) -> dict[str, Any
     return values
 
 
-def execute(notebook: Path, output: Path, parameters: dict[str, Any], progress: bool = True) -> Executed:
+def execute(
+    notebook: Path,
+    output: Path,
+    parameters: dict[str, Any],
+    progress: bool = True,
+    slides: bool = False,
+    static: Path | None = None,
+) -> Executed:
     """Run one notebook in its own folder and write what came out, up to where it stopped, as a notebook and as HTML.
 
     Args:
         output: where the executed notebook goes; its HTML lies beside it.
         progress: show a bar that counts cells.
+        slides: write slides beside the HTML, too.
+        static: the folder for what the pages load; by default `_static` beside the notebook.
 
     Raises:
         FileNotFoundError: the notebook is not on this machine.
@@ -142,7 +155,8 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any], progress: 
         raise FileNotFoundError(f"there is no {notebook} on {platform.node()}: {_SHARE}")
     use_this_python()
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.with_suffix(".html").unlink(missing_ok=True)
+    for page in (output.with_suffix(".html"), _slides_of(output)):
+        page.unlink(missing_ok=True)
     for attempt in range(1, START_ATTEMPTS + 1):
         failure = None
         try:
@@ -169,7 +183,7 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any], progress: 
                 continue
             failure = f"the kernel did not come up: {error}"
         break
-    _finish(output, notebook.parent, failure)
+    _finish(output, notebook.parent, failure, static or output.parent / STATIC, slides)
     return read_executed(output)
 
 
@@ -179,6 +193,7 @@ def run(
     parameters: dict[str, Any] | None = None,
     output: str | Path = "runs",
     jobs: int = 1,
+    slides: bool = False,
 ) -> list[Executed]:
     """Run notebooks, several at a time, with a progress bar, and write `index.html` over all that `output` holds.
 
@@ -191,8 +206,10 @@ def run(
         parameters: values of other parameters, which every one of the notebooks must have.
         output: the folder the executed notebooks go to, laid out like the notebooks' own.
         jobs: how many run at the same time.
+        slides: write slides beside the HTML, too.
 
     Raises:
+        FileNotFoundError: slides are wanted, and reveal.js is not installed.
         FileNotFoundError, ValueError: as `find` and `settle` do, before anything has run.
         FileNotFoundError: a machine of the cluster does not have these folders.
         NotebookError: a notebook stopped; those that were still running are stopped too, but for a cluster's.
@@ -211,9 +228,12 @@ def run(
     if set(places) & set(files):
         raise ValueError(f"{_shown(output)} is where the notebooks themselves lie: give another folder as output")
     check_writable(output)
+    if slides:
+        reveal_source()
     jobs = min(jobs, len(plan))
     single = jobs == 1 and not is_elsewhere()
-    ended = as_they_end((delayed(execute)(*step, progress=single) for step in plan), jobs)
+    pages = {"slides": slides, "static": output / STATIC}
+    ended = as_they_end((delayed(execute)(*step, progress=single, **pages) for step in plan), jobs)
     done = []
     with tqdm(total=len(plan), unit="notebook", disable=single) as bar, warnings.catch_warnings():
         # joblib warns of the notebooks that a failing one cancels, which is what is wanted.
@@ -277,15 +297,19 @@ def write_index(output: Path) -> Path:
             executed = read_executed(file)
         except ValueError:  # cut off in the middle of writing, as a killed run leaves it
             continue
-        title, page = html.escape(executed.title), file.with_suffix(".html")
-        link = html.escape(page.relative_to(output).as_posix())
+        page, slides = file.with_suffix(".html"), _slides_of(file)
         summary = f"stopped at {executed.failure}" if executed.failure else executed.summary
-        cells = [f'<a href="{link}">{title}</a>' if page.exists() else title]
+        cells = [_linked(page, executed.title, output) if page.exists() else html.escape(executed.title)]
+        cells[0] += f" ({_linked(slides, 'slides', output)})" if slides.exists() else ""
         cells += [html.escape(text) for text in (summary, executed.profile, f"{executed.seconds:.0f} s")]
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     index = output / "index.html"
     index.write_text(_INDEX.format(rows="\n".join(rows)), encoding="utf-8")
     return index
+
+
+def _linked(page: Path, text: str, output: Path) -> str:
+    return f'<a href="{html.escape(page.relative_to(output).as_posix())}">{html.escape(text)}</a>'
 
 
 _INDEX = """<!doctype html>
@@ -355,10 +379,9 @@ def use_this_python() -> None:
     os.environ["JUPYTER_PATH"] = os.pathsep.join(dict.fromkeys([own, *others]))
 
 
-def _finish(executed: Path, folder: Path, error: str | None) -> None:
+def _finish(executed: Path, folder: Path, error: str | None, static: Path, slides: bool) -> None:
     """Record in an executed notebook how it ended, and write its HTML with the pictures of its own folder inside."""
     import nbformat
-    from nbconvert import HTMLExporter
 
     notebook = nbformat.read(executed, as_version=4)
     notebook.metadata["posebook"] = {
@@ -366,9 +389,14 @@ def _finish(executed: Path, folder: Path, error: str | None) -> None:
         "failure": f"{_last_cell(notebook)}: {' '.join(error.split())}" if error else None,
     }
     nbformat.write(notebook, executed)
-    resources = {"metadata": {"name": executed.stem, "path": str(folder)}}
-    page, _ = HTMLExporter(embed_images=True).from_notebook_node(notebook, resources=resources)
-    executed.with_suffix(".html").write_text(page, encoding="utf-8")
+    notebook.metadata["title"] = read_executed(executed).title  # what a browser's tab says
+    write_page(notebook, executed.with_suffix(".html"), folder, static)
+    if slides:
+        write_slides(notebook, _slides_of(executed), folder, static)
+
+
+def _slides_of(notebook: Path) -> Path:
+    return notebook.with_suffix(".slides.html")
 
 
 def _last_cell(notebook: Any) -> str:
