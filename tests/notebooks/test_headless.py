@@ -59,14 +59,14 @@ def test_a_notebook_runs_with_its_parameters_in_its_own_folder(elsewhere):
     ran = CliRunner().invoke(main, ["run", "book", "-p", "seed", "7", "-p", "data_root", "book", "--profile", "study"])
 
     assert ran.exit_code == 0, ran.output
-    assert "s  lesson.ipynb: PCKh < 0.5\n" in ran.output
+    assert "s  b/lesson.ipynb: PCKh < 0.5\n" in ran.output
     assert f"{elsewhere / 'runs' / 'index.html'}" in ran.output
-    executed = nbformat.read(elsewhere / "runs" / "lesson.ipynb", as_version=4)
+    executed = nbformat.read(elsewhere / "runs" / "b" / "lesson.ipynb", as_version=4)
     printed = executed.cells[-2].outputs[0].text.split()
     assert printed == ["study", "7", str(elsewhere / "book"), str(elsewhere / "book" / "b"), sys.prefix]
-    assert "PCKh &lt; 0.5" in (elsewhere / "runs" / "lesson.html").read_text()
+    assert "PCKh &lt; 0.5" in (elsewhere / "runs" / "b" / "lesson.html").read_text()
     index = (elsewhere / "runs" / "index.html").read_text()
-    assert '<a href="lesson.html">Heads &amp; &lt;maps&gt;</a></td><td>PCKh &lt; 0.5</td><td>study</td>' in index
+    assert '<a href="b/lesson.html">Heads &amp; &lt;maps&gt;</a></td><td>PCKh &lt; 0.5</td><td>study</td>' in index
 
 
 def test_a_failing_notebook_stops_the_others_and_says_where(elsewhere):

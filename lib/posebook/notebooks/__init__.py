@@ -1,1 +1,1 @@
-"""Notebooks: run headless."""
+"""Notebooks: run headless, copied to where they are studied."""

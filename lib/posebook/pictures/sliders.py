@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from posebook.extras import needs
+
 if TYPE_CHECKING:
     from ipywidgets import ValueWidget
     from matplotlib.figure import Figure
@@ -21,7 +23,8 @@ def slider(name: str, choices: object) -> ValueWidget:
     Raises:
         ValueError: none of these, or a start outside low to high.
     """
-    import ipywidgets
+    with needs("study", "a slider"):
+        import ipywidgets
 
     looks = {"description": name.replace("_", " "), "style": {"description_width": "initial"}}
     if isinstance(choices, bool):
@@ -77,15 +80,17 @@ class Explorer:
             picture = self.picture()
         except ValueError as error:
             # A notebook hides what a slider's callback raises.
-            from IPython.display import Pretty
+            with needs("study", "a slider"):
+                from IPython.display import Pretty
 
             picture = Pretty(str(error))
         for handle in self._handles:
             handle.update(picture)
 
     def _ipython_display_(self) -> None:
-        import ipywidgets
-        from IPython.display import display
+        with needs("study", "a slider"):
+            import ipywidgets
+            from IPython.display import display
 
         display(ipywidgets.VBox(list(self.sliders.values())))
         handle = display(self.picture(), display_id=True)
