@@ -190,6 +190,28 @@ def test_notebooks_are_found_in_order_of_path(tmp_path, monkeypatch):
     assert notebooks.find() == [tmp_path / name for name in names]
 
 
+def test_notebooks_of_an_installed_package_run_where_their_output_goes(elsewhere, monkeypatch):
+    package = elsewhere / "package"
+    write(package / "paper" / "lesson.ipynb", "import os\nprint(os.getcwd())", parameters=None)
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", package)
+    monkeypatch.setattr(notebooks, "INSTALLED", True)
+    (ended,) = notebooks.run(output="runs")
+    assert (ended.file, ended.summary) == (
+        elsewhere / "runs" / "paper" / "lesson.ipynb",
+        str(elsewhere / "runs" / "paper"),
+    )
+
+
+def test_notebooks_of_one_name_in_a_folder_lie_as_they_do_there(elsewhere):
+    for paper in ("one", "two"):
+        write(elsewhere / "course" / paper / "5_solutions.ipynb", f"print({paper!r})", parameters=None)
+    done = notebooks.run(["course"], output="runs")
+    assert [(ended.file.relative_to(elsewhere).as_posix(), ended.summary) for ended in done] == [
+        ("runs/one/5_solutions.ipynb", "one"),
+        ("runs/two/5_solutions.ipynb", "two"),
+    ]
+
+
 def test_a_notebook_cut_off_while_written_is_left_out_of_the_index(tmp_path):
     whole = write(tmp_path / "whole.ipynb", "1", title="Whole")
     (tmp_path / "torn.ipynb").write_text(whole.read_text()[:100])

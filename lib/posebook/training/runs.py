@@ -166,7 +166,7 @@ class Report:
                     from torch.utils.tensorboard import SummaryWriter
             except ModuleNotFoundError as error:
                 # The history has the same numbers.
-                warnings.warn(f"trained without a log: {error}", stacklevel=3)
+                warnings.warn(f"training goes on without it: {error}", stacklevel=3)
             else:
                 self.log = SummaryWriter(str(folder / "tensorboard"), purge_step=run.step + 1)
 
