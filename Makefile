@@ -17,12 +17,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help run test lab bench book reproduce gpu gpu-wheels
+.PHONY: help run test lab demo bench book reproduce gpu gpu-wheels
 
 help:
 	@echo 'make run        execute every notebook into runs/ at profile quick; ends with runs/index.html'
 	@echo 'make test       ruff, the unit tests, and every notebook against its committed outputs'
 	@echo 'make lab        JupyterLab on the notebooks'
+	@echo 'make demo       the sliders of the notebooks as pages without code, in a browser'
 	@echo 'make bench      measure speed beside what a user would pick instead'
 	@echo 'make book       the notebooks as committed, as a book of web pages that opens without a network: runs/book/html'
 	@echo 'make reproduce  execute every notebook at profile study, up to ten minutes each, into runs/study/'
@@ -41,8 +42,13 @@ test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest notebooks tests -n $(JOBS) --dist loadfile --no-loadscope-reorder \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout 300 --nbval-kernel-startup-timeout 180
 
+# What the notebooks show runs only where they are trusted, as one is that was executed on this machine.
 lab: $(INSTALLED)
+	$(BIN)/jupyter trust notebooks/*.ipynb notebooks/*/*.ipynb > /dev/null
 	$(BIN)/jupyter lab notebooks
+
+demo: $(INSTALLED)
+	$(BIN)/posebook demo
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/run.py

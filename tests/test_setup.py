@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from absent import all_but, needed_by
+from posebook.extras import needs
 from posebook.paths import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -76,40 +79,9 @@ def test_make_names_a_python_that_is_too_old(tmp_path):
     assert not (tmp_path / "venv").exists()
 
 
-# Stands in for an environment in which the packages given, and whatever they need, are all that is installed.
 IMPORT_ALL = """
-import importlib, pkgutil, re, sys
-from importlib import metadata
-
-def needs(name, seen):
-    key = re.sub("[-_.]+", "-", name).lower()
-    if key not in seen:
-        seen.add(key)
-        try:
-            required = metadata.requires(name) or []
-        except metadata.PackageNotFoundError:
-            required = []
-        for requirement in required:
-            if "extra ==" not in requirement:
-                needs(re.match(r"[\\w.-]+", requirement)[0], seen)
-    return seen
-
-allowed = {"posebook"}
-for package in ("torch", "numpy", "jaxtyping"):
-    needs(package, allowed)
-blocked = {
-    module
-    for module, owners in metadata.packages_distributions().items()
-    if not any(re.sub("[-_.]+", "-", owner).lower() in allowed for owner in owners)
-}
+import importlib, pkgutil
 assert {"matplotlib", "click", "h5py", "PIL", "scipy", "sklearn", "IPython", "ipywidgets", "tqdm"} <= blocked
-
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in blocked:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, Absent())
 import posebook
 names = [module.name for module in pkgutil.walk_packages(posebook.__path__, "posebook.")]
 names.remove("posebook.cli")
@@ -120,6 +92,54 @@ print(*names)
 
 
 def test_the_package_imports_with_torch_numpy_and_jaxtyping_alone():
-    ran = subprocess.run([sys.executable, "-c", IMPORT_ALL], capture_output=True, text=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", all_but("torch", "numpy", "jaxtyping") + IMPORT_ALL], capture_output=True, text=True
+    )
     assert ran.returncode == 0, ran.stderr
     assert {"posebook.coordinates", "posebook.sample", "posebook.notebooks"} <= set(ran.stdout.split())
+
+
+def imports_of(path: Path) -> list[tuple[str, str | None]]:
+    """The packages that a module imports when it runs, each with the extra that it says it needs them from."""
+    found = []
+
+    def walk(node: ast.AST, extra: str | None) -> None:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            return
+        for item in node.items if isinstance(node, ast.With) else ():
+            if ast.unparse(item.context_expr).startswith("needs("):
+                extra = item.context_expr.args[0].value
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module]
+        # torch's door to a package that torch does not bring.
+        names = ["tensorboard" if name == "torch.utils.tensorboard" else name.split(".")[0] for name in names]
+        found.extend((name, extra) for name in names)
+        for child in ast.iter_child_nodes(node):
+            walk(child, extra)
+
+    walk(ast.parse(path.read_text()), None)
+    return found
+
+
+def test_an_import_of_what_may_be_absent_says_which_extra_brings_it():
+    brought = {extra: needed_by(*map(name_of, some)) for extra, some in PROJECT["optional-dependencies"].items()}
+    core = {name_of(requirement) for requirement in PROJECT["dependencies"]}
+    owners = metadata.packages_distributions()
+    faults, seen = [], set()
+    for path in sorted((ROOT / "lib" / "posebook").rglob("*.py")):
+        for module, extra in imports_of(path):
+            packages = {name_of(owner) for owner in owners.get(module, [module])}
+            if module in sys.stdlib_module_names or module == "posebook" or packages & core:
+                continue
+            seen.add((module, extra))
+            if not packages & brought.get(extra, set()):
+                faults.append(f"{path.name} imports {module} with {extra or 'no'} extra")
+    assert not faults
+    assert {("sklearn", "study"), ("tensorboard", "study"), ("distributed", "cluster")} <= seen
+
+
+def test_what_an_absent_extra_is_needed_for_is_said_in_a_sentence():
+    sentence = r"^a slider needs no_such_package, which is not installed: pip install 'posebook\[study\]'$"
+    with pytest.raises(ModuleNotFoundError, match=sentence), needs("study", "a slider"):
+        import no_such_package.part  # noqa: F401

@@ -25,6 +25,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from posebook.coordinates import HeatmapCodec, pixel_centres, within_cell
+from posebook.extras import needs
 from posebook.sample import Sample
 
 # Offsets are learnt at the cells where a joint's Gaussian is above this, within 3.03 standard deviations, as in the
@@ -208,7 +209,8 @@ def associate(candidates: Candidates, distance: int | float, least: int = 1) -> 
 
 def _cluster(centres: np.ndarray, distance: int | float) -> np.ndarray:
     """A number for each centre, the same for those of one person."""
-    from sklearn.cluster import AgglomerativeClustering
+    with needs("study", "telling people apart"):
+        from sklearn.cluster import AgglomerativeClustering
 
     if len(centres) < 2:
         return np.zeros(len(centres), int)

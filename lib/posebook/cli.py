@@ -15,7 +15,7 @@ def _friendly(function: Callable) -> Callable:
     def wrapper(*arguments, **options):
         try:
             return function(*arguments, **options)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, ModuleNotFoundError) as error:
             raise click.ClickException(str(error)) from error
 
     return wrapper
@@ -161,7 +161,7 @@ def run(
     cluster: str | None,
     to: str,
 ) -> None:
-    """Execute notebooks (all of them, where none is named) and write what came out, with an HTML index.
+    """Execute notebooks (all of posebook's, where none is named) and write what came out, with an HTML index.
 
     A NOTEBOOK runs in its own folder. A folder stands for all notebooks within it.
     """
@@ -178,9 +178,51 @@ def run(
     click.echo(f"Index of what was executed: {folder / 'index.html'}")
 
 
+@main.command()
+@click.argument("names", nargs=-1, metavar="[PAGE]...")
+@click.option("--port", default=8866, show_default=True, type=click.IntRange(1, 65535), help="Port of the server.")
+@click.option("--no-browser", is_flag=True, help="Do not open a browser; the address is printed.")
+@_friendly
+def demo(names: tuple[str, ...], port: int, no_browser: bool) -> None:
+    """Serve pages of the notebooks' sliders, without code: a PAGE is a paper's name, start_here or ledger.
+
+    Without any, all of them, with a list. Ctrl-C ends it.
+    """
+    import tempfile
+    from pathlib import Path
+
+    from posebook.notebooks.demo import serve
+
+    with tempfile.TemporaryDirectory(prefix="posebook-demo-") as folder:
+        server = serve(names, Path(folder), port, not no_browser)
+        try:
+            code = server.wait()
+        except KeyboardInterrupt:
+            server.wait()  # it was interrupted too, and ends its kernels
+            code = 0
+    if code:
+        raise click.ClickException(f"the server of the pages ended (status {code}): what it said stands above")
+
+
 @main.group()
 def notebooks() -> None:
-    """Files of notebooks: make them tidy."""
+    """The notebooks: copy them to where they are studied, make them tidy. (`posebook run` executes them.)"""
+
+
+@notebooks.command("copy")
+@click.argument("folder", metavar="DIR")
+@_friendly
+def notebooks_copy(folder: str) -> None:
+    """Copy the notebooks and their glossary into the folder DIR; overwrites nothing that differs."""
+    import shlex
+    from importlib.util import find_spec
+
+    from posebook.notebooks.course import copy
+
+    click.echo(f"{len(copy(folder))} files are in {folder}. Now:")
+    if find_spec("jupyterlab") is None:
+        click.echo("  pip install 'posebook[study]'")
+    click.echo(f"  jupyter lab {shlex.quote(folder)}")
 
 
 @notebooks.command("tidy")
@@ -586,8 +628,8 @@ def predict(
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda; auto takes a GPU where there is one.")
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="How many runs train at a time.")
 @click.option("--cluster", help="Address of a Dask scheduler whose workers train them, in place of --jobs.")
-@click.option("--runs", help="Folder of the runs, which claims share.  [default: the repository's runs/ledger]")
-@click.option("--results", help="Folder of readings and pictures.  [default: the repository's results]")
+@click.option("--runs", help="Folder of the runs, which claims share.  [default: runs/ledger]")
+@click.option("--results", help="Folder of readings and pictures.  [default: results]")
 @click.option("--list", "as_list", is_flag=True, help="Train nothing: print what is known.")
 @click.option("--draw", is_flag=True, help="Draw what is known: a picture per paper, and one of all.")
 @click.option("--markdown", is_flag=True, help="Write what is known as README.md into the results.")
@@ -609,6 +651,9 @@ def ledger(
 
     Each run is stored as it ends, in results/readings: what was trained is not trained again, a ledger that was stopped
     goes on where it was, and the files of several machines become one by putting one behind the other.
+
+    The default folders are the repository's. Where posebook is installed without it, they are in the current folder,
+    and what was measured begins with the readings that ship.
     """
     import json
     import math
@@ -618,14 +663,17 @@ def ledger(
     from posebook.ledger.markdown import write_markdown
     from posebook.ledger.measure import measure
     from posebook.ledger.picture import draw_ledger
+    from posebook.ledger.readings import OWN
     from posebook.ledger.runs import RUNS
     from posebook.ledger.verdicts import read_rows, render
     from posebook.papers import select
-    from posebook.paths import RESULTS
+    from posebook.paths import check_writable
 
     say = functools.partial(click.echo, err=as_json)
     chosen = select(name.strip() for names in claims for name in names.split(",") if name.strip())
-    place = Path(results or RESULTS)
+    place = Path(results or OWN)
+    if draw or markdown:
+        check_writable(place)
     if as_list or draw or markdown:
         rows = read_rows(chosen, place / "readings")
     else:

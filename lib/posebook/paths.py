@@ -1,4 +1,4 @@
-"""Where things are in the repository, and how files are written: whole or not at all."""
+"""Where things are, in a repository or in an installed package, and how files are written: whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+# A wheel carries what ships within the package; in a repository the same folders lie beside lib/.
+_SHIPPED = Path(__file__).resolve().with_name("shipped")
+INSTALLED = _SHIPPED.is_dir()
+ROOT = _SHIPPED if INSTALLED else Path(__file__).resolve().parents[2]
 DATA = ROOT / "data"
 WEIGHTS = DATA / "weights"
 RESULTS = ROOT / "results"
 NOTEBOOKS = ROOT / "notebooks"
+# Where runs and results go for which nobody gave a folder: an installed package is not written to.
+WORK = Path() if INSTALLED else ROOT
 
 
 @contextmanager

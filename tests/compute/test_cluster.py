@@ -285,4 +285,4 @@ def test_dask_that_is_not_installed_is_told_of(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     told = CliRunner().invoke(main, ["ledger", "--claims", "soft_argmax", "--cluster", "tcp://127.0.0.1:8786"])
     assert told.exit_code == 1
-    assert "Error: a cluster needs Dask, which is not installed: pip install 'posebook[cluster]'" in told.output
+    assert "Error: a cluster needs distributed, which is not installed: pip install 'posebook[cluster]'" in told.output

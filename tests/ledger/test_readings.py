@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import multiprocessing
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
+from posebook.ledger import readings
 from posebook.ledger.readings import Reading, append, read
 
 ONE = Reading(
@@ -71,3 +73,23 @@ def test_a_line_that_is_no_reading_is_named(tmp_path, line):
         file.write(f"{line}\n")
     with pytest.raises(ValueError, match=r"soft_argmax\.jsonl: line 2 is no reading"):
         read("soft_argmax", tmp_path)
+
+
+def test_an_installed_package_gives_its_readings_and_keeps_them(tmp_path, monkeypatch):
+    shipped, other = replace(ONE, digest="ships"), replace(ONE, paper="part_groups")
+    append([shipped, other], tmp_path / "package" / "readings")
+    before = (tmp_path / "package" / "readings" / "soft_argmax.jsonl").read_text()
+    monkeypatch.setattr(readings, "RESULTS", tmp_path / "package")
+    monkeypatch.setattr(readings, "FOLDER", Path("results/readings"))
+    (tmp_path / "reader").mkdir()
+    monkeypatch.chdir(tmp_path / "reader")
+
+    assert list(read("soft_argmax", "results/readings").values()) == [shipped]
+    append([shipped, ONE], "results/readings")
+    assert list(read("soft_argmax", "results/readings").values()) == [shipped, ONE]
+    assert list(read("part_groups", "results/readings").values()) == [other]
+    assert read("soft_argmax", "elsewhere") == {}
+
+    assert Path("results/readings/soft_argmax.jsonl").read_text().startswith(before)
+    assert (tmp_path / "package" / "readings" / "soft_argmax.jsonl").read_text() == before
+    assert not Path("results/readings/part_groups.jsonl").exists()

@@ -59,14 +59,14 @@ def test_a_notebook_runs_with_its_parameters_in_its_own_folder(elsewhere):
     ran = CliRunner().invoke(main, ["run", "book", "-p", "seed", "7", "-p", "data_root", "book", "--profile", "study"])
 
     assert ran.exit_code == 0, ran.output
-    assert "s  lesson.ipynb: PCKh < 0.5\n" in ran.output
+    assert "s  b/lesson.ipynb: PCKh < 0.5\n" in ran.output
     assert f"{elsewhere / 'runs' / 'index.html'}" in ran.output
-    executed = nbformat.read(elsewhere / "runs" / "lesson.ipynb", as_version=4)
+    executed = nbformat.read(elsewhere / "runs" / "b" / "lesson.ipynb", as_version=4)
     printed = executed.cells[-2].outputs[0].text.split()
     assert printed == ["study", "7", str(elsewhere / "book"), str(elsewhere / "book" / "b"), sys.prefix]
-    assert "PCKh &lt; 0.5" in (elsewhere / "runs" / "lesson.html").read_text()
+    assert "PCKh &lt; 0.5" in (elsewhere / "runs" / "b" / "lesson.html").read_text()
     index = (elsewhere / "runs" / "index.html").read_text()
-    assert '<a href="lesson.html">Heads &amp; &lt;maps&gt;</a></td><td>PCKh &lt; 0.5</td><td>study</td>' in index
+    assert '<a href="b/lesson.html">Heads &amp; &lt;maps&gt;</a></td><td>PCKh &lt; 0.5</td><td>study</td>' in index
 
 
 def test_a_failing_notebook_stops_the_others_and_says_where(elsewhere):
@@ -93,7 +93,7 @@ def test_a_kernel_that_dies_is_a_failure_too(elsewhere):
 
 
 def test_a_kernel_that_does_not_come_up_is_a_failure_too(elsewhere, monkeypatch):
-    monkeypatch.setattr(notebooks, "_use_this_python", lambda: None)
+    monkeypatch.setattr(notebooks, "use_this_python", lambda: None)
     lesson = write(elsewhere / "lesson.ipynb", "1", parameters=None)
     ended = notebooks.execute(lesson, elsewhere / "runs" / "lesson.ipynb", {}, progress=False)
     assert ended.failure.startswith("its start: the kernel d")
@@ -188,6 +188,28 @@ def test_notebooks_are_found_in_order_of_path(tmp_path, monkeypatch):
     assert notebooks.find([tmp_path]) == [tmp_path / name for name in names]
     monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path)
     assert notebooks.find() == [tmp_path / name for name in names]
+
+
+def test_notebooks_of_an_installed_package_run_where_their_output_goes(elsewhere, monkeypatch):
+    package = elsewhere / "package"
+    write(package / "paper" / "lesson.ipynb", "import os\nprint(os.getcwd())", parameters=None)
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", package)
+    monkeypatch.setattr(notebooks, "INSTALLED", True)
+    (ended,) = notebooks.run(output="runs")
+    assert (ended.file, ended.summary) == (
+        elsewhere / "runs" / "paper" / "lesson.ipynb",
+        str(elsewhere / "runs" / "paper"),
+    )
+
+
+def test_notebooks_of_one_name_in_a_folder_lie_as_they_do_there(elsewhere):
+    for paper in ("one", "two"):
+        write(elsewhere / "course" / paper / "5_solutions.ipynb", f"print({paper!r})", parameters=None)
+    done = notebooks.run(["course"], output="runs")
+    assert [(ended.file.relative_to(elsewhere).as_posix(), ended.summary) for ended in done] == [
+        ("runs/one/5_solutions.ipynb", "one"),
+        ("runs/two/5_solutions.ipynb", "two"),
+    ]
 
 
 def test_a_notebook_cut_off_while_written_is_left_out_of_the_index(tmp_path):

@@ -288,6 +288,16 @@ def test_tensorboard(tmp_path):
     assert [event.step for event in log.Scalars("validation/PCKh@0.5")] == [10]
 
 
+def test_training_goes_on_without_tensorboard_and_says_so_once(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
+    sentence = r"^training goes on without it: a TensorBoard log needs tensorboard, .*'posebook\[study\]'$"
+    with pytest.warns(UserWarning, match=sentence) as told:
+        _, run = toy_run(tmp_path, steps=10, tensorboard=True)
+    assert (run.step, len(told)) == (10, 1)
+    assert not (tmp_path / "tensorboard").exists()
+
+
 # --- Weights and resuming. ---
 
 

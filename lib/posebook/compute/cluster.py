@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from posebook.extras import needs
+
 # Seconds in which a scheduler has to answer, and then its first worker to be there.
 PATIENCE = 20
 
@@ -20,7 +22,7 @@ def on_cluster(address: str | None) -> Iterator[int]:
         address: of the scheduler, as `dask scheduler` prints it: "tcp://127.0.0.1:8786".
 
     Raises:
-        ValueError: Dask is not installed.
+        ModuleNotFoundError: Dask is not installed.
         OSError: there is no scheduler, or it is lost; it has no worker, or one without posebook or of several
             threads (`check_worker`); several workers were lost at one job.
     """
@@ -31,10 +33,8 @@ def on_cluster(address: str | None) -> Iterator[int]:
 
     from joblib import parallel_config
 
-    try:
+    with needs("cluster", "a cluster"):
         from distributed import Client, KilledWorker
-    except ImportError as error:
-        raise ValueError("a cluster needs Dask, which is not installed: pip install 'posebook[cluster]'") from error
     try:
         client = Client(address, timeout=PATIENCE)
     except (OSError, ValueError) as error:
@@ -105,7 +105,8 @@ def as_they_end(jobs: Iterable, count: int) -> Iterator:
 
 def check_worker() -> None:
     """On a worker: OSError where it does several jobs at a time in one process, whose random numbers would mix."""
-    from distributed import get_worker
+    with needs("cluster", "a cluster"):
+        from distributed import get_worker
 
     _check_threads(get_worker().address, get_worker().state.nthreads)
 
@@ -120,7 +121,8 @@ def _check_threads(worker: str, threads: int) -> None:
 
 def is_wanted() -> bool:
     """On a worker: whether anybody waits for its job still; not once the command that sent it has ended."""
-    from distributed import get_worker
+    with needs("cluster", "a cluster"):
+        from distributed import get_worker
 
     worker = get_worker()
     job = worker.state.tasks.get(worker.get_current_task())

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from posebook.datasets.mpii import read_annotations
+from posebook.extras import needs
 from posebook.figures import random
 from posebook.figures.prior import HEAD, PosePrior, limb_lengths, normalise
 from posebook.grouping.spectral import mutual_information, spectral_groups
@@ -55,7 +56,8 @@ def fit(poses: Float[Tensor, "n 16 2"], components: int = 96, seed: int = 0) -> 
     Raises:
         ValueError: fewer poses than components.
     """
-    from sklearn.mixture import GaussianMixture
+    with needs("study", "fitting a pose prior"):
+        from sklearn.mixture import GaussianMixture
 
     if len(poses) < components:
         raise ValueError(f"{len(poses)} poses are too few for {components} components: give more annotations")

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from posebook.extras import needs
 from posebook.grouping.information import JointHistogram, quantise
 from posebook.skeleton import MPII, Skeleton
 
@@ -61,8 +62,9 @@ def spectral_groups(information: Float[Tensor, "j j"], groups: int = 5, seed: in
     """
     import warnings
 
-    from sklearn.cluster import SpectralClustering
-    from sklearn.exceptions import ConvergenceWarning
+    with needs("study", "grouping joints"):
+        from sklearn.cluster import SpectralClustering
+        from sklearn.exceptions import ConvergenceWarning
 
     if not 1 <= groups <= len(information):
         raise ValueError(f"{len(information)} joints make 1 to {len(information)} groups, not {groups}")
@@ -114,7 +116,8 @@ def adjusted_rand(groups: Sequence[Sequence[str | int]], others: Sequence[Sequen
     Raises:
         ValueError: a joint is in two groups of a grouping, or the two have no joint in common.
     """
-    from sklearn.metrics import adjusted_rand_score
+    with needs("study", "comparing groups"):
+        from sklearn.metrics import adjusted_rand_score
 
     labels = [{joint: number for number, group in enumerate(all_of) for joint in group} for all_of in (groups, others)]
     if any(len(label) < sum(map(len, all_of)) for label, all_of in zip(labels, (groups, others), strict=True)):

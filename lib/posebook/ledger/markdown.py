@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from posebook.ledger.claim import Claim
+from posebook.ledger.readings import OWN
 from posebook.ledger.verdicts import (
     FAILS,
     HOLDS,
@@ -18,7 +19,7 @@ from posebook.ledger.verdicts import (
     read_rows,
     settling,
 )  # fmt: skip
-from posebook.paths import RESULTS, replacing
+from posebook.paths import replacing
 
 _HEAD = f"""# What the papers claim, and what was measured
 
@@ -32,7 +33,7 @@ interval's upper end is excluded by the data, whatever the verdict. Numbers are 
 """
 
 
-def write_markdown(claims: Iterable[Claim], results: str | Path = RESULTS) -> Path:
+def write_markdown(claims: Iterable[Claim], results: str | Path = OWN) -> Path:
     """Write the page of all that was measured of these claims; gives its path."""
     path = Path(results) / "README.md"
     with replacing(path) as part:
@@ -40,7 +41,7 @@ def write_markdown(claims: Iterable[Claim], results: str | Path = RESULTS) -> Pa
     return path
 
 
-def markdown(claims: Iterable[Claim], results: str | Path = RESULTS) -> str:
+def markdown(claims: Iterable[Claim], results: str | Path = OWN) -> str:
     """The page itself."""
     rows = read_rows(claims, Path(results) / "readings")
     blocks = [_HEAD, _summary(rows)]

@@ -13,7 +13,7 @@ import numpy as np
 from posebook.ledger import readings as store
 from posebook.ledger.claim import Claim
 from posebook.ledger.verdicts import FAILS, HOLDS, UNDECIDED, Row, read_rows
-from posebook.paths import RESULTS, replacing
+from posebook.paths import replacing
 from posebook.pictures.style import ERROR_COLOUR, SERIES, figure
 from posebook.skeleton import CENTRE_COLOUR
 
@@ -130,7 +130,7 @@ def plot_overview(rows: Sequence[Row], title: str = "") -> Figure:
 
 
 def draw_ledger(
-    claims: Iterable[Claim], folder: str | Path = store.FOLDER, pictures: str | Path = RESULTS
+    claims: Iterable[Claim], folder: str | Path = store.FOLDER, pictures: str | Path = store.OWN
 ) -> list[Path]:
     """Draw all that was ever measured of these claims: a picture per paper, and one of all where they are several."""
     rows = read_rows(claims, folder)

@@ -2,6 +2,9 @@
 
 A file only ever grows by whole lines: it is written anew beside its place and renamed, under a lock. Files of two
 machines become one by putting one behind the other: a run that is there twice counts once.
+
+In a repository the files are those of its results/. An installed package has files of its own, which it leaves as they
+are: they count until results/ in the current folder has one of that paper, and that one begins with their lines.
 """
 
 from __future__ import annotations
@@ -11,9 +14,11 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from posebook.paths import RESULTS, check_writable, replacing
+from posebook.paths import RESULTS, WORK, check_writable, replacing
 
-FOLDER = RESULTS / "readings"
+# Where results are written, and looked for first, when nobody gives a folder.
+OWN = WORK / "results"
+FOLDER = OWN / "readings"
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ def read(paper: str, folder: str | Path = FOLDER) -> Readings:
     Raises:
         ValueError: a line that is none.
     """
-    path = Path(folder) / f"{paper}.jsonl"
+    path = _file(paper, folder)
     found: Readings = {}
     if not path.is_file():
         return found
@@ -99,9 +104,16 @@ def append(readings: Iterable[Reading], folder: str | Path = FOLDER) -> None:
             lines = [_line(some) for some in added if some.key not in there or there[some.key].carried > some.carried]
             if not lines:
                 continue
-            text = path.read_text(encoding="utf-8") if path.is_file() else ""
+            before = _file(paper, folder)
+            text = before.read_text(encoding="utf-8") if before.is_file() else ""
             with replacing(path) as part:
                 part.write_text(text + "".join(lines), encoding="utf-8")
+
+
+def _file(paper: str, folder: str | Path) -> Path:
+    """The file to read a paper's readings from."""
+    path = Path(folder) / f"{paper}.jsonl"
+    return RESULTS / "readings" / path.name if Path(folder) == FOLDER and not path.is_file() else path
 
 
 def _line(reading: Reading) -> str:

@@ -29,14 +29,14 @@ from posebook.datasets import open_dataset
 from posebook.ledger.claim import claims_of
 from posebook.ledger.readings import Reading
 from posebook.ledger.work import Work
-from posebook.paths import ROOT, check_writable, replacing
+from posebook.paths import WORK, check_writable, replacing
 from posebook.sample import Dataset
 from posebook.training.checkpoint import STATE, read_record
 from posebook.training.loop import train
 from posebook.training.recipe import Recipe
 from posebook.training.runs import Run
 
-RUNS = ROOT / "runs" / "ledger"
+RUNS = WORK / "runs" / "ledger"
 # Beside a run's weights: the rows of its training history.
 HISTORY = "history.json"
 

@@ -12,10 +12,11 @@ import os
 import re
 import subprocess
 import sys
-from importlib.util import find_spec
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from posebook.extras import needs
 from posebook.paths import NOTEBOOKS
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def build(name: str) -> NotebookNode:
     Raises:
         ValueError: there is no such page.
     """
-    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+    with needs("study", "a page of sliders"):
+        from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
     known = pages()
     if name not in known:
@@ -97,7 +99,9 @@ def play(notebook: str, *numbers: int) -> Any:
 def prepare(notebook: str, *numbers: int) -> None:
     """Run cells of a notebook that others need, without showing what they show."""
     import matplotlib.pyplot as plt
-    from IPython.utils.capture import capture_output
+
+    with needs("study", "a page of sliders"):
+        from IPython.utils.capture import capture_output
 
     with capture_output():
         play(notebook, *numbers)
@@ -106,7 +110,8 @@ def prepare(notebook: str, *numbers: int) -> None:
 
 def on_click(notebook: str, *numbers: int) -> Widget:
     """A button that runs cells of a notebook; the last of them ends with sliders, which take the button's place."""
-    import ipywidgets
+    with needs("study", "a slider"):
+        import ipywidgets
 
     button = ipywidgets.Button(description="Train a network", tooltip="takes up to a minute")
     box = ipywidgets.VBox([button])
@@ -124,20 +129,22 @@ def on_click(notebook: str, *numbers: int) -> Widget:
     return box
 
 
-def serve(names: list[str], folder: Path, port: int = 8866, browser: bool = True) -> subprocess.Popen:
+def serve(names: Iterable[str], folder: Path, port: int = 8866, browser: bool = True) -> subprocess.Popen:
     """Write pages of sliders into a folder and start Voila on them; several come with a list of them.
 
     Raises:
-        ValueError: no such page, or Voila is not installed.
+        ValueError: there is no such page.
+        ModuleNotFoundError: Voila is not installed.
     """
-    import nbformat
+    with needs("study", "a page of sliders"):
+        import nbformat
 
     from posebook.notebooks.headless import use_this_python
 
-    if find_spec("voila") is None:
-        raise ValueError("pages of sliders are served by Voila, which is missing: pip install 'posebook[study]'")
+    with needs("study", "serving a page of sliders"):
+        import voila  # noqa: F401 (it is run in a process of its own)
     files = []
-    for name in names or pages():
+    for name in list(names) or pages():
         files.append(folder / f"{name}.ipynb")
         nbformat.write(build(name), files[-1])
     use_this_python()
@@ -149,7 +156,8 @@ def serve(names: list[str], folder: Path, port: int = 8866, browser: bool = True
 
 
 def _cells(path: Path) -> list[NotebookNode]:
-    import nbformat
+    with needs("study", "a page of sliders"):
+        import nbformat
 
     return nbformat.read(path, as_version=4).cells
 

@@ -1,7 +1,8 @@
 """Notebooks run headless: parameters checked, executed by papermill, several at a time, with an index of what came out.
 
-A notebook runs in its own folder, as it does in JupyterLab. A cell tagged `summary` prints, as its last line, what
-the index and the command line say about the notebook.
+A notebook runs in its own folder, as it does in JupyterLab; one within an installed package, which is not written to,
+in that of its output. A cell tagged `summary` prints, as its last line, what the index and the command line say about
+the notebook.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from posebook.extras import needs
 from posebook.notebooks.pages import reveal_source, write_page, write_slides
-from posebook.paths import NOTEBOOKS, check_writable
+from posebook.paths import INSTALLED, NOTEBOOKS, check_writable
 
 # Parameters that name a place. They are made absolute, since a notebook does not run where the command was given.
 PLACES = ("data_root", "output_dir", "weights")
@@ -61,7 +63,7 @@ class Executed:
 
 
 def find(paths: Iterable[str | Path] = ()) -> list[Path]:
-    """Notebooks as given, a folder standing for all within it; without any, all of the repository's, in order of path.
+    """Notebooks as given, a folder standing for all within it; without any, all of posebook's, in order of path.
 
     Raises:
         FileNotFoundError: a path that is neither a notebook nor a folder that holds one.
@@ -83,7 +85,8 @@ def parameters_of(notebook: Path) -> dict[str, Any]:
     Raises:
         ValueError: the file is not a notebook that can be read, or the cell is not Python.
     """
-    import nbformat
+    with needs("study", "running notebooks"):
+        import nbformat
 
     try:
         cells = nbformat.read(notebook, as_version=4).cells
@@ -148,8 +151,9 @@ def execute(
     Raises:
         FileNotFoundError: the notebook is not on this machine.
     """
-    import papermill
-    from nbclient.exceptions import DeadKernelError
+    with needs("study", "running notebooks"):
+        import papermill
+        from nbclient.exceptions import DeadKernelError
 
     if not notebook.is_file():
         raise FileNotFoundError(f"there is no {notebook} on {platform.node()}: {_SHARE}")
@@ -166,7 +170,7 @@ def execute(
                 parameters=parameters,
                 kernel_name="python3",
                 language="python",
-                cwd=notebook.parent,
+                cwd=output.parent if INSTALLED and notebook.is_relative_to(NOTEBOOKS) else notebook.parent,
                 start_timeout=START_TIMEOUT,
                 progress_bar={"desc": notebook.name} if progress else False,
                 # A kernel tells of its own sockets, and of the interrupt that comes before it is shut down, whether or
@@ -201,10 +205,10 @@ def run(
     machines must have the notebooks' folder and that of the output where this one has them.
 
     Args:
-        notebooks: files or folders; all notebooks of the repository where none is given.
+        notebooks: files or folders; all of posebook's notebooks where none is given.
         profile: "quick", "study" or "paper", for the notebooks that have the parameter.
         parameters: values of other parameters, which every one of the notebooks must have.
-        output: the folder the executed notebooks go to, laid out like the notebooks' own.
+        output: the folder the executed notebooks go to, laid out like posebook's or like the folder that was given.
         jobs: how many run at the same time.
         slides: write slides beside the HTML, too.
 
@@ -220,8 +224,10 @@ def run(
     from posebook.compute.cluster import as_they_end, is_elsewhere
 
     output = Path(output).resolve()
+    notebooks = list(notebooks)
     files = find(notebooks)
-    plan = [(file, _place(file, output), settle(file, profile, parameters or {})) for file in files]
+    folders = [NOTEBOOKS, *(Path(path).resolve() for path in notebooks)]
+    plan = [(file, _place(file, folders, output), settle(file, profile, parameters or {})) for file in files]
     places = [place for _, place, _ in plan]
     if len(set(places)) < len(places):
         raise ValueError("two of the notebooks have one name and would overwrite each other: give each an output")
@@ -255,7 +261,8 @@ def run(
 
 def read_executed(file: Path) -> Executed:
     """What an executed notebook tells about itself."""
-    import nbformat
+    with needs("study", "running notebooks"):
+        import nbformat
 
     notebook = nbformat.read(file, as_version=4)
     about = notebook.metadata.get("papermill", {})
@@ -366,10 +373,10 @@ def _as_typed(notebook: Path, name: str, value: Any, default: Any) -> Any:
         ) from error
 
 
-def _place(notebook: Path, output: Path) -> Path:
-    """Where an executed notebook goes: `output` is laid out like the repository's notebooks, others lie on top."""
-    inside = notebook.is_relative_to(NOTEBOOKS)
-    return output / (notebook.relative_to(NOTEBOOKS) if inside else notebook.name)
+def _place(notebook: Path, folders: list[Path], output: Path) -> Path:
+    """Where an executed notebook goes: as it lies in the first of the folders that holds it, else on top."""
+    home = next((folder for folder in folders if folder in notebook.parents), notebook.parent)
+    return output / notebook.relative_to(home)
 
 
 def use_this_python() -> None:
@@ -381,7 +388,8 @@ def use_this_python() -> None:
 
 def _finish(executed: Path, folder: Path, error: str | None, static: Path, slides: bool) -> None:
     """Record in an executed notebook how it ended, and write its HTML with the pictures of its own folder inside."""
-    import nbformat
+    with needs("study", "running notebooks"):
+        import nbformat
 
     notebook = nbformat.read(executed, as_version=4)
     notebook.metadata["posebook"] = {

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from posebook.extras import needs
 from posebook.paths import replacing
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -81,7 +82,8 @@ def write_page(notebook: Any, file: Path, folder: Path, static: Path) -> None:
         folder: what the paths of pictures in the text start from.
         static: the folder for MathJax, to which the page links.
     """
-    from nbconvert import HTMLExporter
+    with needs("study", "a page of a notebook"):
+        from nbconvert import HTMLExporter
 
     _write(HTMLExporter(raw_template=_PAGE, embed_images=True), notebook, file, folder, static)
 
@@ -97,7 +99,8 @@ def write_slides(notebook: Any, file: Path, folder: Path, static: Path) -> None:
     Raises:
         FileNotFoundError: reveal.js is not installed; says how it is.
     """
-    from nbconvert import SlidesExporter
+    with needs("study", "slides"):
+        from nbconvert import SlidesExporter
 
     reveal = _installed(reveal_source(), static / "reveal.js")
     exporter = SlidesExporter(

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from posebook.evaluation.statistics import interval
+from posebook.extras import needs
 from posebook.pictures.style import SERIES, figure, numpy_of, readable
 from posebook.skeleton import Skeleton
 
@@ -91,7 +92,8 @@ def matrix(
     values: Float[Tensor, "n m"], names: tuple[str, ...] | list[str], label: str = "", title: str = ""
 ) -> Figure:
     """A matrix of numbers by joint as colours: mutual information, confusions."""
-    import seaborn
+    with needs("study", "a picture of a matrix"):
+        import seaborn
 
     pretty = [readable(name) for name in names]
     sheet, axes = figure(size=(2.5 + 0.32 * len(names), 1.5 + 0.32 * len(names)))

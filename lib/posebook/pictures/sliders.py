@@ -8,6 +8,8 @@ import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from posebook.extras import needs
+
 if TYPE_CHECKING:
     from ipywidgets import ValueWidget
     from matplotlib.figure import Figure
@@ -24,7 +26,8 @@ def slider(name: str, choices: object) -> ValueWidget:
     Raises:
         ValueError: none of these, or a start outside low to high.
     """
-    import ipywidgets
+    with needs("study", "a slider"):
+        import ipywidgets
 
     looks = {"description": name.replace("_", " "), "style": {"description_width": "initial"}}
     if isinstance(choices, bool):
@@ -54,7 +57,8 @@ class Explorer:
     """
 
     def __init__(self, draw: Callable[..., Figure], sliders: dict[str, ValueWidget]) -> None:
-        import ipywidgets
+        with needs("study", "a slider"):
+            import ipywidgets
 
         self.sliders = sliders
         self._draw = draw

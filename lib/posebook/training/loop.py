@@ -134,7 +134,7 @@ def train(
         fresh: start anew where there is a run already.
         callback: given the run after each row of the history, in the first process alone; e.g. `live_curve()` in a
             notebook.
-        tensorboard: also log to `output`/tensorboard.
+        tensorboard: also log to `output`/tensorboard; where the package is not installed, a warning says so.
 
     Returns:
         The run. The model ends with the last weights, or with their average where the recipe asks for one.

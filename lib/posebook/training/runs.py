@@ -6,6 +6,7 @@ import math
 import platform
 import shutil
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import nn
 from posebook import __version__
 from posebook.compute.precision import use_bf16
 from posebook.compute.processes import device_name, processes
+from posebook.extras import needs
 from posebook.paths import check_writable
 from posebook.training.checkpoint import STATE, load_state, save_state, save_weights
 
@@ -159,9 +161,14 @@ class Report:
         self.validated = len(run.history["validation"])
         self.log = None
         if folder is not None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.log = SummaryWriter(str(folder / "tensorboard"), purge_step=run.step + 1)
+            try:
+                with needs("study", "a TensorBoard log"):
+                    from torch.utils.tensorboard import SummaryWriter
+            except ModuleNotFoundError as error:
+                # The history has the same numbers.
+                warnings.warn(f"training goes on without it: {error}", stacklevel=3)
+            else:
+                self.log = SummaryWriter(str(folder / "tensorboard"), purge_step=run.step + 1)
 
     def __enter__(self) -> Report:
         return self
@@ -208,7 +215,8 @@ def live_curve(seconds: float = 2.0) -> Callable[[Run], None]:
         begin = time.monotonic()
         if begin < due:
             return
-        from IPython.display import clear_output, display
+        with needs("study", "a curve that is drawn anew"):
+            from IPython.display import clear_output, display
 
         from posebook.pictures import plot_curve
 
