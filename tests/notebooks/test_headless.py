@@ -195,7 +195,9 @@ def test_notebooks_of_an_installed_package_run_where_their_output_goes(elsewhere
     write(package / "paper" / "lesson.ipynb", "import os\nprint(os.getcwd())", parameters=None)
     monkeypatch.setattr(notebooks, "NOTEBOOKS", package)
     monkeypatch.setattr(notebooks, "INSTALLED", True)
+    (package / "GLOSSARY.md").write_text("# Terms")
     (ended,) = notebooks.run(output="runs")
+    assert "Terms" in (elsewhere / "runs" / "GLOSSARY.html").read_text()
     assert (ended.file, ended.summary) == (
         elsewhere / "runs" / "paper" / "lesson.ipynb",
         str(elsewhere / "runs" / "paper"),

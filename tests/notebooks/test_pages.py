@@ -49,6 +49,22 @@ def loads(page: Path) -> list[Path]:
     return [page.parent / name for name in found]
 
 
+def test_links_to_notebooks_and_to_the_glossary_lead_to_their_pages(tmp_path):
+    links = {
+        "../GLOSSARY.md#heat-map": "../GLOSSARY.html#heat-map",
+        "2_network.ipynb": "2_network.html",
+        "2_network.ipynb#3.-The-loss": "2_network.html#3.-The-loss",
+        "https://example.org/a.ipynb": "https://example.org/a.ipynb",
+        "#2.-Here.md": "#2.-Here.md",
+        "figure.png": "figure.png",
+    }
+    text = tmp_path / "text.md"
+    text.write_text("# Links\n" + "\n".join(f"- [to]({address})" for address in links))
+    pages.write_text(text, tmp_path / "text.html", tmp_path / "_static")
+    found = re.findall(r'<a href="([^"]*)">to</a>', (tmp_path / "text.html").read_text())
+    assert found == list(links.values())
+
+
 def test_a_page_shows_pictures_for_widgets_and_loads_only_what_lies_beside_it(tmp_path):
     page = tmp_path / "paper" / "lesson.html"
     page.parent.mkdir()

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from posebook.extras import needs
-from posebook.notebooks.pages import reveal_source, write_page, write_slides
+from posebook.notebooks.links import GLOSSARY
+from posebook.notebooks.pages import reveal_source, write_page, write_slides, write_text
 from posebook.paths import INSTALLED, NOTEBOOKS, check_writable
 
 # Parameters that name a place. They are made absolute, since a notebook does not run where the command was given.
@@ -252,6 +253,7 @@ def run(
             if executed.failure:
                 break
         ended.close()
+    write_text(NOTEBOOKS / GLOSSARY, (output / GLOSSARY).with_suffix(".html"), output / STATIC)
     write_index(output)
     if done[-1].failure:
         notebook, page = files[places.index(done[-1].file)], done[-1].file.with_suffix(".html")

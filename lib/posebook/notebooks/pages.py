@@ -22,6 +22,9 @@ _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 _HEADING = re.compile(r"##? ")
 
+# An address of a notebook or of Markdown that is not on the web.
+_LINK = re.compile(r"""(<a href="(?![a-z]+:|/)[^"#]*)\.(?:ipynb|md)((?:#[^"]*)?")""")
+
 # For MathJax.Hub.Config: the package has the STIX fonts alone. Without `config` MathJax asks for one in its address.
 MATHJAX = {
     "config": ["TeX-AMS-MML_HTMLorMML-full.js", "Safe.js"],
@@ -113,6 +116,14 @@ def write_slides(notebook: Any, file: Path, folder: Path, static: Path) -> None:
         reveal_theme="white",  # the others' fonts are on the web
     )
     _write(exporter, with_slides(notebook), file, folder, static)
+
+
+def write_text(source: Path, file: Path, static: Path) -> None:
+    """Write a Markdown file as a web page like those of notebooks."""
+    with needs("study", "a page of a notebook"):
+        from nbformat.v4 import new_markdown_cell, new_notebook
+
+    write_page(new_notebook(cells=[new_markdown_cell(source.read_text("utf-8"))]), file, source.parent, static)
 
 
 def with_slides(notebook: Any) -> Any:
@@ -227,6 +238,8 @@ def _write(exporter: Any, notebook: Any, file: Path, folder: Path, static: Path)
         "posebook": {"mathjax": {**MATHJAX, "tex2jax": _TEX}},
     }
     page, _ = exporter.from_notebook_node(without_widgets(notebook), resources=resources)
+    # Notebooks and the glossary become pages that lie as they do.
+    page = _LINK.sub(r"\1.html\2", page)
     with replacing(file) as part:
         part.write_text(page, encoding="utf-8")
 
