@@ -60,6 +60,8 @@ def stage(source: Path) -> list[str]:
                 cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
         nbformat.write(notebook, target)
     shutil.copytree(HERE / "_static", source / "_static")
+    for file in ("LICENSE", "CITATION.cff"):  # which the first page links to
+        shutil.copy(ROOT / file, source)
     for folder in {(ROOT / page).parent for page in pages} | {ROOT / "results"}:
         for picture in (file for pattern in PICTURES for file in folder.glob(pattern)):
             target = source / picture.relative_to(ROOT)
