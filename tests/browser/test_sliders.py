@@ -27,6 +27,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium o
 # A box of sliders and their picture; in JupyterLab the fallback picture has no such class.
 BOXES = ".widget-vbox:has(> img.widget-image)"
 SECONDS = 180  # for the slowest page on a busy machine
+STEPS = 10  # of a training that a slider waits for
 
 
 def free_port() -> int:
@@ -67,12 +68,12 @@ def browser() -> Iterator:
 
 
 def in_voila(folder: Path, name: str, port: int) -> subprocess.Popen:
-    return demo.serve([name], folder, port, browser=False)
+    return demo.serve([name], folder, port, browser=False, steps=STEPS)
 
 
 def in_jupyterlab(folder: Path, name: str, port: int) -> subprocess.Popen:
     use_this_python()
-    nbformat.write(demo.build(name), folder / f"{name}.ipynb")
+    nbformat.write(demo.build(name, steps=STEPS), folder / f"{name}.ipynb")
     # Else cells out of sight are not on the page.
     settings = folder / "settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
     settings.parent.mkdir(parents=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posebook.extras import needs
+from posebook.notebooks.headless import find, use_this_python
 from posebook.paths import NOTEBOOKS
 
 if TYPE_CHECKING:
@@ -25,20 +26,26 @@ if TYPE_CHECKING:
 
 # One namespace per notebook: on a page of several, each calls its own network `network`.
 _namespaces: dict[str, dict[str, Any]] = {}
+# Parameters of a page.
+given: dict[str, Any] = {}
 
 
 def pages() -> dict[str, list[Path]]:
     """The notebooks that each page is made of: a page per paper, one for the start and one for the ledger, by name."""
     found: dict[str, list[Path]] = {}
-    for path in sorted(NOTEBOOKS.rglob("*.ipynb")):
-        inside = path.relative_to(NOTEBOOKS)
-        if not any(part.startswith(".") for part in inside.parts) and any(_marked(c) for c in _cells(path)):
-            found.setdefault(re.sub(r"^\d+_", "", Path(inside.parts[0]).stem), []).append(path)
+    for path in find([NOTEBOOKS]):
+        if any(_marked(cell) for cell in _cells(path)):
+            first = path.relative_to(NOTEBOOKS).parts[0]
+            found.setdefault(re.sub(r"^\d+_", "", Path(first).stem), []).append(path)
     return found
 
 
-def build(name: str) -> NotebookNode:
+def build(name: str, **parameters: Any) -> NotebookNode:
     """The page of this name, as a notebook that plays the cells of others.
+
+    Args:
+        name: as `pages` has it.
+        parameters: other values than the notebooks' own, for those that have the parameter.
 
     Raises:
         ValueError: there is no such page.
@@ -49,7 +56,9 @@ def build(name: str) -> NotebookNode:
     known = pages()
     if name not in known:
         raise ValueError(f"there is no page '{name}' of sliders; there are {', '.join(known)}")
-    page = [new_code_cell("from posebook.notebooks.demo import on_click, play, prepare")]
+    page = [
+        new_code_cell(f"from posebook.notebooks.demo import given, on_click, play, prepare\n\ngiven |= {parameters!r}")
+    ]
     for path in known[name]:
         notebook, cells, needed, text = path.relative_to(NOTEBOOKS).as_posix(), _cells(path), [], []
         page.append(new_markdown_cell(f"# {_title(path)}"))
@@ -90,6 +99,8 @@ def play(notebook: str, *numbers: int) -> Any:
             last = body.pop() if body and isinstance(body[-1], ast.Expr) else None
             exec(compile(ast.Module(body, []), where, "exec"), space)
             result = eval(compile(ast.Expression(last.value), where, "eval"), space) if last else None
+            if "parameters" in cells[number].metadata.get("tags", []):
+                space.update({key: value for key, value in given.items() if key in space})
     finally:
         # What a notebook sets for itself, the others on the page do not have.
         torch.set_default_dtype(usual)
@@ -129,7 +140,9 @@ def on_click(notebook: str, *numbers: int) -> Widget:
     return box
 
 
-def serve(names: Iterable[str], folder: Path, port: int = 8866, browser: bool = True) -> subprocess.Popen:
+def serve(
+    names: Iterable[str], folder: Path, port: int = 8866, browser: bool = True, **parameters: Any
+) -> subprocess.Popen:
     """Write pages of sliders into a folder and start Voila on them; several come with a list of them.
 
     Raises:
@@ -139,14 +152,12 @@ def serve(names: Iterable[str], folder: Path, port: int = 8866, browser: bool = 
     with needs("study", "a page of sliders"):
         import nbformat
 
-    from posebook.notebooks.headless import use_this_python
-
     with needs("study", "serving a page of sliders"):
         import voila  # noqa: F401 (it is run in a process of its own)
     files = []
     for name in list(names) or pages():
         files.append(folder / f"{name}.ipynb")
-        nbformat.write(build(name), files[-1])
+        nbformat.write(build(name, **parameters), files[-1])
     use_this_python()
     command = [sys.executable, "-m", "voila", str(files[0] if len(files) == 1 else folder), f"--port={port}"]
     # A page appears cell by cell; kernels of pages that were closed go after ten minutes.
