@@ -61,6 +61,7 @@ def browser() -> Iterator:
         chromium = play.chromium.launch(executable_path=CHROMIUM, args=flags)
         page = chromium.new_page(viewport={"width": 1300, "height": 1000})
         page.set_default_timeout(1000 * SECONDS)
+        sync_api.expect.set_options(timeout=1000 * SECONDS)
         # Nothing is to be fetched from elsewhere: a page works without a network.
         page.route(lambda url: "127.0.0.1" not in url, lambda route: route.abort())
         yield page
@@ -125,8 +126,10 @@ def test_every_slider_moves_its_picture(serve, open_page, name, tmp_path, record
         page.wait_for_function(
             "([boxes, n]) => document.querySelectorAll(boxes).length == n", arg=[BOXES, sliders - waiting]
         )
-        for button in page.get_by_role("button", name="Train a network").all():
-            button.click()
+        buttons = page.get_by_role("button", name="Train a network")
+        for left in reversed(range(waiting)):
+            buttons.first.click()
+            sync_api.expect(buttons).to_have_count(left)  # sliders, or a sentence until they are there, take its place
         page.wait_for_function(shown, arg=[BOXES, sliders])
         for number in range(sliders):
             box = page.locator(BOXES).nth(number)
