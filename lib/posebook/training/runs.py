@@ -89,9 +89,16 @@ class RunFolder:
         state = load_state(self.path, self.configuration) if self.path else None
         if state is None:
             return Run()
-        for key, part in self.parts.items():
-            part.load_state_dict(state["parts"][key])
-        run = Run(**state["run"])
+        try:
+            for key, part in self.parts.items():
+                part.load_state_dict(state["parts"][key])
+            run = Run(**state["run"])
+            if [type(run.step), *map(type, map(run.history.get, ("training", "validation")))] != [int, list, list]:
+                raise ValueError("it does not say how far the run was")
+        except Exception as error:  # as many kinds as there are ways for a state to be another one
+            raise ValueError(
+                f"{self.path / STATE} is not the state of this run ({error}); give another folder, or start afresh"
+            ) from error
         # The kill may have come between the state and the weights that follow from it.
         if run.is_best:
             self.export(run, "best")
