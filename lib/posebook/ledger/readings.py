@@ -115,7 +115,7 @@ def append(readings: Iterable[Reading], folder: str | Path = FOLDER) -> None:
 
 
 def _check(reading: Reading) -> None:
-    """TypeError or ValueError where a field is not of its kind: what verdicts follow from is numbers, and they say so."""
+    """TypeError or ValueError where a field is not of its kind: verdicts follow from these."""
     kinds = get_type_hints(Reading)
     for name in ("paper", "variant", "dataset", "profile", "seed", "half", "digest", "test_images", "carried"):
         if not isinstance(getattr(reading, name), kinds[name]):
