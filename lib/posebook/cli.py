@@ -442,7 +442,7 @@ def prior_fit(annotations: tuple[str, ...], output: str, components: int, seed: 
 
 @prior.command("check")
 @click.option("--prior", "path", default=None, help="The prior's file.  [default: the one that ships]")
-@click.option("--samples", default=20_000, show_default=True, type=click.IntRange(min=1000), help="Poses to draw.")
+@click.option("--samples", default=20_000, show_default=True, type=click.IntRange(min=20_000), help="Poses to draw.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1), help="Of the drawing.")
 @_friendly
 def prior_check(path: str | None, samples: int, seed: int) -> None:
@@ -592,7 +592,7 @@ def predict(
     check_writable(output)
     skeleton, spared, failed = SKELETONS[about["skeleton"]], {Path(job.image).resolve() for job in jobs}, []
     with (
-        warnings.catch_warnings(action="ignore", category=DecompressionBombWarning),  # large, and the user's own
+        warnings.catch_warnings(action="ignore", category=DecompressionBombWarning),  # what is too large, an error says
         # One photograph, or a file in place of a terminal, needs no bar.
         tqdm(jobs, "photographs", unit="im", disable=True if len(jobs) == 1 else None) as bar,
     ):

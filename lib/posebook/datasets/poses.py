@@ -20,9 +20,9 @@ from posebook.datasets.lsp import name_of, read_joints, read_labels
 from posebook.datasets.mpii import read_annotations, windows
 from posebook.datasets.photographs import box_around
 from posebook.datasets.tables import read_lines
-from posebook.outside import existing
 from posebook.grouping.information import JointHistogram
 from posebook.grouping.spectral import adjusted_rand, bootstrap_groups, named_groups, spectral_groups
+from posebook.outside import existing
 from posebook.sample import head_size, torso_size
 from posebook.skeleton import LSP, MPII, Skeleton
 
