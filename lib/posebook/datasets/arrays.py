@@ -18,9 +18,8 @@ import numpy as np
 
 from posebook.outside import existing
 
-# Annotations and predictions take megabytes: a file that unpacks to more than this is none of theirs. Of what a file
-# holds of Python's objects, each counts as so many bytes, however often it is named.
-MOST_BYTES, _OBJECT = 2**28, 100
+# Annotations and predictions take megabytes: a file that unpacks to more than this is none of theirs.
+MOST_BYTES = 2**28
 
 # What MATLAB keeps in a file of version 7.3 beside the variables.
 _INTERNAL = ("#refs#", "#subsystem#")
@@ -115,6 +114,7 @@ class _Reader:
         import h5py
 
         self.file, self.size, self.left = h5py.File(path), path.stat().st_size, MOST_BYTES
+        self.known: dict[int, Any] = {}
 
     def __enter__(self) -> _Reader:
         return self
@@ -142,7 +142,7 @@ class _Reader:
             step, parts = max(1, MOST_BYTES // self.size // max(1, math.prod(item.shape[1:]))), []
             for start in range(0, len(item), step):
                 parts.append(item[start : start + step])
-                self.take(sum(_OBJECT + len(text) for text in parts[-1].ravel()))
+                self.take(sum(len(text) for text in parts[-1].ravel()))
             return np.concatenate(parts) if parts else np.empty(item.shape, object)
         if item.dtype.hasobject and h5py.check_ref_dtype(item.dtype) is None:
             raise ValueError(f"{item.name} holds lists of many lengths")
@@ -190,7 +190,6 @@ def _value(file: _Reader, item: Any, squeeze: bool) -> Any:
     """A variable, field or cell of a file of version 7.3."""
     import h5py
 
-    file.take(_OBJECT)
     kind = item.attrs.get("MATLAB_class", b"")
     kind = kind.decode() if isinstance(kind, bytes) else str(kind)
     if isinstance(item, h5py.Group):
@@ -229,12 +228,25 @@ def _structure(file: _Reader, group: Any, squeeze: bool) -> Any:
 
 
 def _each(file: _Reader, item: Any, squeeze: bool) -> np.ndarray:
-    """What an array of references stands for."""
+    """What an array of references stands for; what several of them name is read once."""
     references = file.read(item).T
     found = np.empty(references.shape, object)
     for place in np.ndindex(references.shape):
-        found[place] = _value(file, file.file[references[place]], squeeze)
+        found[place] = _referred(file, file.file[references[place]], squeeze)
     return found
+
+
+def _referred(file: _Reader, item: Any, squeeze: bool) -> Any:
+    """What a reference stands for; ValueError where it leads back to itself."""
+    import h5py
+
+    place = h5py.h5o.get_info(item.id).addr
+    if place not in file.known:
+        file.known[place] = _Reader  # until it is read
+        file.known[place] = _value(file, item, squeeze)
+    if file.known[place] is _Reader:
+        raise ValueError(f"{item.name} lies within itself")
+    return file.known[place]
 
 
 def _unwrapped(values: np.ndarray, squeeze: bool) -> Any:

@@ -183,7 +183,8 @@ def _ask(url: str, about: dict | None, have: int) -> HTTPResponse:
         if error.code == 416 and have:
             return _ask(url, None, 0)
         raise OSError(f"{host} answers {error.code} {error.reason} for {url}: see whether the set has moved") from error
-    except (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException) as error:
+    except (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException, ValueError) as error:
+        # A ValueError is of an address that is none, which a server may send on to.
         reason = getattr(error, "reason", None) or error
         raise OSError(f"cannot reach {host} ({reason}): check the connection, or give another address") from error
 

@@ -174,7 +174,7 @@ def execute(
                 parameters=parameters,
                 kernel_name="python3",
                 language="python",
-                cwd=_literally(output.parent if INSTALLED and notebook.is_relative_to(NOTEBOOKS) else notebook.parent),
+                cwd=output.parent if INSTALLED and notebook.is_relative_to(NOTEBOOKS) else notebook.parent,
                 start_timeout=START_TIMEOUT,
                 progress_bar={"desc": notebook.name} if progress else False,
                 # A kernel tells of its own sockets, and of the interrupt that comes before it is shut down, whether or

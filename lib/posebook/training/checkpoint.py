@@ -117,10 +117,13 @@ def load_state(folder: Path, configuration: dict) -> dict | None:
     path = folder / STATE
     if not path.exists():
         return None
+    existing(path)
     try:
-        state = torch.load(existing(path), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds on a broken file
-        raise ValueError(f"{path} cannot be read ({error}); delete it, or start afresh") from error
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # many kinds, and torch's own words for some advise to let the file run what it says
+        raise ValueError(
+            f"{path} cannot be read, for it is broken, or holds more than numbers and text; delete it, or start afresh"
+        ) from error
     if not isinstance(state, dict) or not all(isinstance(state.get(key), dict) for key in _STATE_KEYS):
         raise ValueError(f"{path} is not the state of a run of posebook's; give another folder, or start afresh")
     if differences := differing(state["configuration"], configuration):
