@@ -9,12 +9,20 @@ import click
 
 
 def _friendly(function: Callable) -> Callable:
-    """Turn the errors that a person can meet into one sentence without a traceback. Goes below `@click.option`s."""
+    """Turn the errors that a person can meet into one sentence without a traceback. Goes below `@click.option`s.
+
+    An empty text, which a script with an unset variable gives, is refused: it is no name, and not the default.
+    """
 
     @functools.wraps(function)
     def wrapper(*arguments, **options):
         try:
+            for name, value in options.items():
+                if value == "" or (isinstance(value, tuple) and "" in value):
+                    raise ValueError(f"{name.replace('_', '-')} is given, and is empty: give it, or leave it out")
             return function(*arguments, **options)
+        except BrokenPipeError:  # `posebook ... | head`: who read has had enough, and click ends quietly
+            raise
         except (ValueError, OSError, ModuleNotFoundError) as error:
             raise click.ClickException(str(error)) from error
 
@@ -434,7 +442,7 @@ def prior_fit(annotations: tuple[str, ...], output: str, components: int, seed: 
 
 @prior.command("check")
 @click.option("--prior", "path", default=None, help="The prior's file.  [default: the one that ships]")
-@click.option("--samples", default=20_000, show_default=True, type=click.IntRange(min=1000), help="Poses to draw.")
+@click.option("--samples", default=20_000, show_default=True, type=click.IntRange(min=20_000), help="Poses to draw.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1), help="Of the drawing.")
 @_friendly
 def prior_check(path: str | None, samples: int, seed: int) -> None:
@@ -584,7 +592,7 @@ def predict(
     check_writable(output)
     skeleton, spared, failed = SKELETONS[about["skeleton"]], {Path(job.image).resolve() for job in jobs}, []
     with (
-        warnings.catch_warnings(action="ignore", category=DecompressionBombWarning),  # large, and the user's own
+        warnings.catch_warnings(action="ignore", category=DecompressionBombWarning),  # what is too large, an error says
         # One photograph, or a file in place of a terminal, needs no bar.
         tqdm(jobs, "photographs", unit="im", disable=True if len(jobs) == 1 else None) as bar,
     ):
@@ -670,7 +678,10 @@ def ledger(
     from posebook.paths import check_writable
 
     say = functools.partial(click.echo, err=as_json)
-    chosen = select(name.strip() for names in claims for name in names.split(",") if name.strip())
+    named = [name.strip() for names in claims for name in names.split(",") if name.strip()]
+    if claims and not named:
+        raise ValueError(f"--claims is '{claims[0]}', which names none: give claims or papers, or leave it out for all")
+    chosen = select(named)
     place = Path(results or OWN)
     if draw or markdown:
         check_writable(place)
