@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from posebook.extras import needs
 from posebook.notebooks.headless import find, title_of, use_this_python
+from posebook.notebooks.references import unlinked
 from posebook.paths import NOTEBOOKS
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def build(name: str, **parameters: Any) -> NotebookNode:
         page.append(new_markdown_cell(f"# {title_of(_read(path), path)}"))
         for number, cell in enumerate(cells):
             if cell.cell_type == "markdown":
-                text += cell.source.split("\n\n")
+                text += unlinked(cell.source).split("\n\n")  # a page has no other pages beside it
             if not _marked(cell):
                 continue
             if "explore(" not in cell.source:
