@@ -58,6 +58,8 @@ def stage(source: Path) -> list[str]:
         for cell in notebook.cells:
             if cell.metadata.get("jupyter", {}).get("source_hidden"):
                 cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
+            if "alt" in cell.metadata:
+                cell.metadata["mystnb"] = {"image": {"alt": cell.metadata["alt"]}}
         nbformat.write(notebook, target)
     shutil.copytree(HERE / "_static", source / "_static")
     for file in ("LICENSE", "CITATION.cff"):  # which the first page links to

@@ -12,8 +12,8 @@ import posebook
 
 # From the top down; a module of another name belongs to the vocabulary that all of these speak, at the bottom.
 ROOMS = (
-    ("cli", "notebooks", "parameters"), ("papers",), ("ledger",), ("training",), ("pictures",), ("evaluation",),
-    ("datasets",), ("figures",), ("grouping",),
+    ("cli", "notebooks", "parameters", "check"), ("papers",), ("ledger",), ("training",), ("pictures",),
+    ("evaluation",), ("datasets",), ("figures",), ("grouping",),
 )  # fmt: skip
 LIBRARY = Path(posebook.__file__).parent
 

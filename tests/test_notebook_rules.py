@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
-LONGEST = 20  # visible lines of a cell
+LONGEST = 14  # visible lines of a cell
+SOLUTIONS = ("00_solutions", "5_solutions", "6_solutions")
+LESSONS = [path for path in NOTEBOOKS if path.stem not in SOLUTIONS]
 
 
 def cells(path: Path, kind: str) -> list[nbformat.NotebookNode]:
@@ -75,3 +78,67 @@ def test_parameters_say_their_types_and_what_they_are(path):
                 names = {None if part == "None" else part for part in ast.unparse(statement.annotation).split(" | ")}
                 default = ast.literal_eval(statement.value)
                 assert (None if default is None else type(default).__name__) in names
+
+
+@pytest.fixture(params=LESSONS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def lesson(request) -> list[nbformat.NotebookNode]:
+    return nbformat.read(request.param, as_version=4).cells
+
+
+def text_of(cells: list[nbformat.NotebookNode]) -> str:
+    return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+
+
+def shows_picture(cell: nbformat.NotebookNode) -> bool:
+    return any({"image/png", "image/jpeg"} & set(output.get("data", {})) for output in cell.get("outputs", []))
+
+
+def test_pictures_say_what_they_show_to_those_who_do_not_see_them(lesson):
+    pictures = [cell for cell in lesson if shows_picture(cell)]
+    assert pictures
+    missing = [cell.source.splitlines()[-1] for cell in pictures if len(cell.metadata.get("alt", "").split()) < 6]
+    assert not missing, "give the cell's metadata an 'alt': what the picture shows, in a sentence"
+
+
+def test_a_sentence_below_each_picture_says_what_to_see_in_it(lesson):
+    below = [(cell, after) for cell, after in itertools.pairwise(lesson) if shows_picture(cell)]
+    assert not shows_picture(lesson[-1])
+    bare = [
+        cell.source.splitlines()[-1]
+        for cell, after in below
+        if after.cell_type != "markdown" or after.source.lstrip().startswith(("#", "**Predict", "|", "$$"))
+    ]
+    assert not bare
+
+
+def test_a_lesson_says_how_long_it_takes_to_study(lesson):
+    (minutes,) = re.findall(r"\*\*Time\*\* (\d+) minutes to study", text_of(lesson))
+    assert 30 <= int(minutes) <= 100
+
+
+def test_a_reader_predicts_runs_and_answers(lesson):
+    text = text_of(lesson)
+    assert text.count("**Predict, then run.**") >= 2
+    exercises = re.findall(r"^\*\*\d+\. [^*]+\*\* \((easy|medium|hard)\)", text, flags=re.MULTILINE)
+    assert len(exercises) >= 2, "each starts as **1. Its name.** (easy), (medium) or (hard)"
+    assert text.count("<summary>Hint</summary>") == len(exercises)
+    answers = [cell.source for cell in lesson if cell.cell_type == "code" and re.search(r"\bcheck\.\w+\(", cell.source)]
+    assert len(answers) == len(exercises), "each has a cell that calls its check from posebook.check"
+
+
+def test_a_lesson_ends_with_what_was_learnt(lesson):
+    headings = re.findall(r"^## (.*)$", text_of(lesson), flags=re.MULTILINE)
+    assert any(re.fullmatch(r"(\d+\. )?What you learnt", heading) for heading in headings[-3:])
+
+
+def test_no_question_is_left_open(lesson):
+    """One that a section ends with is answered below the code that answers it; `Predict, then run` is one such."""
+    for cell, after in itertools.pairwise(lesson):
+        ends = cell.cell_type == "markdown" and cell.source.rstrip().endswith("?")
+        assert not (ends and after.cell_type == "markdown"), cell.source[-80:]
+
+
+def test_headings_are_whole_and_plain(lesson):
+    """A table of contents shows a formula's source."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", text_of(lesson), flags=re.DOTALL), flags=re.MULTILINE)
+    assert not [heading for heading in headings if "$" in heading or heading.endswith(("...", ",", ":"))]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from posebook.cli import main
 from posebook.notebooks import tidy as tidying
@@ -55,6 +59,54 @@ def test_what_a_run_leaves_is_removed_and_what_a_reader_wants_stays():
     assert code["execution_count"] == 3
     assert made["metadata"] == KERNEL
     nbformat.validate(made)
+
+
+def png(picture: Image.Image) -> str:
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def opened(output: dict) -> tuple[str, Image.Image]:
+    ((kind, text),) = ((kind, text) for kind, text in output["data"].items() if kind.startswith("image/"))
+    return kind, Image.open(io.BytesIO(base64.b64decode(text)))
+
+
+def displayed(picture: Image.Image) -> dict:
+    """A notebook's cell with one picture, as a screen of twice the pixels gets it."""
+    output = {
+        "output_type": "display_data",
+        "data": {"image/png": png(picture), "text/plain": ["<Figure>"]},
+        "metadata": {"image/png": {"width": 50}},
+    }
+    cell = {"cell_type": "code", "id": "a", "metadata": {}, "source": [], "outputs": [output], "execution_count": 1}
+    return {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+
+
+def test_a_chart_is_stored_with_the_colours_it_has():
+    chart = Image.new("RGBA", (100, 60), "white")
+    chart.paste("#E69F00", (10, 10, 40, 50))
+    (output,) = tidied(displayed(chart), None, {})["cells"][0]["outputs"]
+    kind, picture = opened(output)
+    assert (kind, picture.mode) == ("image/png", "P")
+    assert picture.convert("RGB").tobytes() == chart.convert("RGB").tobytes()
+    assert output["metadata"] == {"image/png": {"width": 50}}
+
+
+def test_a_picture_of_many_colours_is_stored_as_jpeg():
+    x, y = np.meshgrid(np.arange(100), np.arange(60))
+    photograph = np.stack([x * 2, y * 4, (x + y) % 150], -1).astype(np.uint8)
+    (output,) = tidied(displayed(Image.fromarray(photograph)), None, {})["cells"][0]["outputs"]
+    kind, picture = opened(output)
+    assert kind == "image/jpeg"
+    assert np.abs(np.asarray(picture)[:, :40].astype(int) - photograph[:, :40]).mean() < 8
+    assert output["metadata"] == {"image/jpeg": {"width": 50}}
+
+
+def test_pictures_made_small_stay_as_they_are():
+    for picture in (Image.new("RGB", (20, 20), "red"), Image.effect_noise((90, 90), 80).convert("RGB")):
+        once = tidied(displayed(picture), None, {})
+        assert tidied(once, None, {}) == once
 
 
 def test_a_notebook_of_the_course_starts_with_its_links_once():

@@ -14,14 +14,14 @@ from posebook.ledger import readings as store
 from posebook.ledger.claim import Claim
 from posebook.ledger.verdicts import FAILS, HOLDS, UNDECIDED, Row, read_rows
 from posebook.paths import replacing
-from posebook.pictures.style import ERROR_COLOUR, SERIES, figure
+from posebook.pictures.style import figure
 from posebook.skeleton import CENTRE_COLOUR
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = {HOLDS: SERIES[0], FAILS: ERROR_COLOUR, UNDECIDED: CENTRE_COLOUR}
+COLOURS = {HOLDS: "#0072B2", FAILS: "#D55E00", UNDECIDED: CENTRE_COLOUR}
 # An interval that reaches this many times further than the middle ones of its picture is drawn on an axis of its own.
 _FAR = 4.0
 

@@ -1,11 +1,14 @@
 """Notebooks made tidy: links follow from the course, and what differs from machine to machine is left out.
 
 What is left out makes differences hard to read and shows nothing to a reader: when cells ran, the state of sliders, and
-placeholders of widgets without their kernel. The picture that a slider left beside it stays.
+placeholders of widgets without their kernel. The picture that a slider left beside it stays. Pictures are stored small:
+a history keeps each one for ever.
 """
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -31,6 +34,9 @@ KERNEL = {
         "pygments_lexer": "ipython3",
     },
 }
+
+# A picture of more colours is no chart: it becomes JPEG of this quality.
+MOST_COLOURS, QUALITY = 4000, 88
 
 # Records of when and where a cell or a notebook ran.
 _RECORDS = ("execution", "ExecuteTime", "papermill", "posebook", "widgets")
@@ -122,5 +128,40 @@ def _tidied_cell(cell: Mapping[str, Any]) -> dict[str, Any]:
     """A cell without records of its execution and without placeholders of widgets."""
     cell = {**cell, "metadata": {key: value for key, value in cell["metadata"].items() if key not in _RECORDS}}
     if cell["cell_type"] == "code":
-        cell["outputs"] = still_outputs(cell["outputs"])
+        cell["outputs"] = [_small(output) for output in still_outputs(cell["outputs"])]
     return cell
+
+
+def _small(output: dict[str, Any]) -> dict[str, Any]:
+    """An output with its PNG stored as a palette of colours, or as JPEG where it has too many of them.
+
+    Charts have few colours; photographs, rendered people and the heat maps over them have many.
+    """
+    from PIL import Image
+
+    png = output.get("data", {}).get("image/png")
+    if png is None:
+        return output
+    data, metadata = dict(output["data"]), dict(output.get("metadata", {}))
+    text = png if isinstance(png, str) else "".join(png)
+    try:
+        picture = Image.open(io.BytesIO(base64.b64decode(text)), formats=["PNG"])
+        if picture.mode == "P":
+            return output
+        picture.load()
+    except (OSError, ValueError):
+        return output  # no PNG, whatever it is called
+    opaque = Image.new("RGB", picture.size, "white")
+    opaque.paste(picture, mask=picture.getchannel("A") if "A" in picture.getbands() else None)
+    file = io.BytesIO()
+    if opaque.getcolors(MOST_COLOURS) is None:
+        kind = "image/jpeg"
+        opaque.save(file, "JPEG", quality=QUALITY)
+    else:
+        kind = "image/png"
+        opaque.quantize(256, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+    del data["image/png"]
+    data[kind] = base64.b64encode(file.getvalue()).decode()
+    if "image/png" in metadata:
+        metadata[kind] = metadata.pop("image/png")
+    return {**output, "data": data, "metadata": metadata}

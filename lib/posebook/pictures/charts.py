@@ -10,7 +10,7 @@ from torch import Tensor
 
 from posebook.evaluation.statistics import interval
 from posebook.extras import needs
-from posebook.pictures.style import SERIES, figure, numpy_of, readable
+from posebook.pictures.style import LINES, SERIES, figure, numpy_of, readable
 from posebook.skeleton import Skeleton
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ def plot_curve(history: list[dict[str, float | int]], title: str = "Training") -
         history: a row a measurement with "step" and some of: names that end in "loss" (lower is better), any others
             as fractions (higher is better). Names that start with "validation" are dotted and bold.
     """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     names = list(dict.fromkeys(name for row in history for name in row if name != "step"))
     losses = [name for name in names if name.endswith("loss")]
     groups = [("loss", losses), ("score (%)", [name for name in names if name not in losses])]
@@ -31,16 +33,20 @@ def plot_curve(history: list[dict[str, float | int]], title: str = "Training") -
     sheet, axes = figure(1, max(len(groups), 1), size=(5 * max(len(groups), 1), 3.5))
     sheet.suptitle(title)
     for ax, (label, members) in zip(axes[0], groups, strict=False):
-        for name, colour in zip(members, SERIES * len(members), strict=False):
+        for i, name in enumerate(members):
+            look = {"color": SERIES[i % len(SERIES)], "ls": LINES[i % len(LINES)]}
             rows = [(row["step"], row[name]) for row in history if name in row]
             steps, values = np.array(rows, float).T
             held_out = name.startswith("validation")
             mark = {"marker": "o", "markersize": 4, "linewidth": 2} if held_out else {"linewidth": 1}
-            ax.plot(
-                steps, values if label == "loss" else 100 * values, color=colour, label=name.replace("_", " "), **mark
-            )
+            shown = values if label == "loss" else 100 * values
+            ax.plot(steps, shown, label=name.replace("_", " "), **look, **mark)
         if label == "loss":
+            # 2 and 0.05, not 2 x 10^0 and 5 x 10^-2.
             ax.set_yscale("log")
+            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            ax.yaxis.set_major_formatter("{x:g}")
+            ax.yaxis.set_minor_formatter(NullFormatter())
         else:
             ax.set_ylim(bottom=0)
         ax.set(xlabel="step", ylabel=label, xlim=(0, None))
@@ -78,8 +84,6 @@ def bar_by_joint(
             label=f"{name}, mean {np.nanmean(values):.1f}",
         )
     ax.set_yticks(places, [readable(name) for name in skeleton.joints])
-    for name, tick in zip(skeleton.joints, ax.get_yticklabels(), strict=True):
-        tick.set_color(skeleton.side_colour(name))
     ax.set(xlabel=label, xlim=(0, 100), ylim=(len(skeleton) - 0.5, -0.5))
     ax.grid(axis="x", alpha=0.3)
     ax.set_axisbelow(True)
@@ -126,7 +130,7 @@ def plot_occlusion_sweep(curves: dict[str, list[dict[str, list]]], title: str = 
     sheet.suptitle(title)
     for ax, among in zip(axes[0], ("all", "visible", "occluded"), strict=True):
         for i, (name, seeds) in enumerate(curves.items()):
-            look = {"color": SERIES[i % len(SERIES)], "marker": "os^Dvx"[i % 6], "ls": ("-", "--", "-.", ":")[i % 4]}
+            look = {"color": SERIES[i % len(SERIES)], "marker": "os^Dvx"[i % 6], "ls": LINES[i % len(LINES)]}
             # A share at which hardly a joint is occluded has no accuracy there.
             rows = [
                 (np.mean(place), *interval(list(values)))

@@ -190,7 +190,7 @@ def show_maps(
     image: Float[Tensor, "3 h w"],
     maps: Float[Tensor, "j h2 w2"],
     names: tuple[str, ...] | list[str],
-    columns: int = 6,
+    columns: int = 4,
     highest: float | None = None,
 ) -> Figure:
     """Heat maps over their image in grey, one a panel, all on one colour scale; titles give the height of the peak.
