@@ -100,19 +100,19 @@ def facing(
 
     PCKh, or what the set's benchmark has in its place, mean over the joints, of people who each have
 
-        own                   the kernels that are predicted for them
-        same_way, other_way   those of a stranger who faces the same way, the other way
-        any_way               the mean kernel of all
-        two_true, two_told    the mean kernel of front or of back views, chosen by how a person does face, or by which
-                              of the two the person's own kernels are nearer to
-        one_number            the kernels nearest to the person's own on the line through these two
+        own                        the kernels that are predicted for them
+        same_way, other_way        those of a stranger who faces the same way, the other way
+        any_way                    the mean kernel of all
+        two_true, two_predicted    the mean kernel of front or of back views, chosen by how a person does face, or by
+                                   which of the two the person's own kernels are nearer to
+        one_number                 the kernels nearest to the person's own on the line through these two
 
     and of these people
 
-        told                  the share of whom the nearer mean tells which way they face
-        front                 the share who are not seen from behind
-        swapped               the share of left and right swaps among the joints that are wrong with `other_way`
-        swapped_own           the same with `own`
+        facing_accuracy            the share of whom the nearer mean tells which way they face
+        front_views                the share who are not seen from behind
+        swapped_other              the share of left and right swaps among the joints that are wrong with `other_way`
+        swapped_own                the same with `own`
 
     All three means are of people of the training set, and so of none who is scored. One scale, no flip. Shares of
     nothing are left out.
@@ -142,7 +142,7 @@ def facing(
         "other_way": lambda i: kernels[other[i]],
         "any_way": lambda i: mean.expand_as(kernels[i]),
         "two_true": lambda i: two.chosen(back[i]),
-        "two_told": lambda i: two.chosen(told[i]),
+        "two_predicted": lambda i: two.chosen(told[i]),
         "one_number": lambda i: two.nearest(kernels[i]),
     }
     found = {"own": joints} | {name: torch.empty_like(joints) for name in given}
@@ -151,9 +151,9 @@ def facing(
             found[name][places] = _find(model, sample.images, some(places))[0]
     scores = {name: benchmark.score(some.cpu(), truth).mean for name, some in found.items()}
     shares = {
-        "told": (told == back).float().mean(),
-        "front": (~back).float().mean(),
-        "swapped": swapped(found["other_way"].cpu(), truth, benchmark),
+        "facing_accuracy": (told == back).float().mean(),
+        "front_views": (~back).float().mean(),
+        "swapped_other": swapped(found["other_way"].cpu(), truth, benchmark),
         "swapped_own": swapped(joints.cpu(), truth, benchmark),
     }
     return {name: float(value) for name, value in (scores | shares).items() if not value.isnan()}
