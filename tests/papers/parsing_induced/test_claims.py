@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
+
 import pytest
 import torch
 
@@ -9,7 +11,9 @@ from posebook.datasets import open_dataset
 from posebook.evaluation.inference import parse
 from posebook.evaluation.metrics import confusion, parsing_score
 from posebook.ledger.measure import measure
+from posebook.ledger.readings import Reading
 from posebook.ledger.runs import run_folder
+from posebook.ledger.verdicts import row_of
 from posebook.ledger.work import Work, works
 from posebook.papers import create, load_weights, select
 from posebook.papers.parsing_induced import claims as parsing_induced
@@ -40,6 +44,7 @@ def test_claims_are_what_their_words_say():
     losses = {f"loss_{k}": 3.0 / k for k in range(1, 11)}
     table = {name: {"pckh": 0.5, "miou": 0.2, **losses} for name in parsing_induced.VARIANTS}
     table["pil"] = {"pckh": 0.6, "miou": 0.3, "others": 0.45, "mean": 0.55}
+    table["pil"] |= {"same_way": 0.57, "other_way": 0.4, "any_way": 0.5, "two_predicted": 0.58, "two_true": 0.62}
     table["pil_4u"] = {"pckh": 0.64, "miou": 0.36}
     table["official"]["pckh"] = 0.61
     table["teacher"]["pckh"] = 0.55
@@ -55,6 +60,10 @@ def test_claims_are_what_their_words_say():
         "transfer": 0.03,
         "people": 0.05,
         "plain": 0.05,
+        "facing": 0.17,
+        # The middle of the gain, from 0.5 to 0.6, is 0.55.
+        "mostly_facing": 0.03,
+        "two_kernels": -0.02,
     }
     # Half the loss at every tenth: where the other ends after ten tenths, this one is after five.
     expected["transfer_speed"] = 0.5
@@ -119,6 +128,64 @@ def test_readings_are_what_they_say():
     assert alone["others"] == alone["mean"] == alone["pckh"]
     pose = create("parsing_induced", **TINY.settings, size=32, variant="pose")
     assert not {"miou", "others"} & parsing_induced.readings(pose, dataset, count).keys()
+
+
+def test_what_kernels_tell_is_read_where_people_face_both_ways():
+    names = {
+        "same_way",
+        "other_way",
+        "any_way",
+        "two_true",
+        "two_predicted",
+        "one_number",
+        "facing_accuracy",
+        "front_views",
+    }
+    test, train = (open_dataset("figures", split, size=32) for split in ("test", "train"))
+    model = create("parsing_induced", **TINY.settings, size=32)
+    found = parsing_induced.readings(model, test, 24, train)
+    assert names <= found.keys()
+    assert "own" not in found
+    assert not names & parsing_induced.readings(model, test, 24).keys()
+    # Of one person there is no stranger who faces either way.
+    assert not names & parsing_induced.readings(model, test, 1, train).keys()
+
+
+def reading(work: Work, found: dict[str, float]) -> Reading:
+    """What was read off a run, as the store has it."""
+    return Reading(
+        **asdict(work),
+        options=work.options,
+        digest=work.key,
+        test_images=work.plan.test_images,
+        readings=found,
+        seconds=0.0,
+        reading_seconds=0.0,
+        device="cpu",
+        threads=1,
+        versions={},
+        date="2026-11-21",
+    )
+
+
+def test_readings_from_before_facing_was_read_keep_their_other_verdicts():
+    stored = Work("parsing_induced", "pil", "figures", "study", 0)
+    readings = {}
+    for seed in range(3):
+        for variant, pckh in (("pil", 0.75), ("pose", 0.72 + 0.001 * seed)):
+            work = replace(stored, variant=variant, seed=seed)
+            found = {"pckh": pckh, "others": 0.7, "mean": 0.7}
+            if variant == "pil" and seed == 2:
+                found |= {"same_way": 0.7, "other_way": 0.5, "any_way": 0.7, "two_predicted": 0.73}
+            readings[work.key, "figures", work.plan.test_images] = reading(work, found)
+    rows = {
+        name: row_of(select([f"parsing_induced_{name}"])[0], "figures", "study", readings)
+        for name in ("baseline", "shuffle", "facing", "mostly_facing", "two_kernels")
+    }
+    assert rows["baseline"].verdict == rows["shuffle"].verdict == "holds"
+    assert rows["baseline"].seeds == rows["shuffle"].seeds == (0, 1, 2)
+    assert {rows[name].seeds for name in ("facing", "mostly_facing", "two_kernels")} == {(2,)}
+    assert rows["facing"].values == pytest.approx((0.2,))
 
 
 def test_parsing_counts_every_pixel_once():

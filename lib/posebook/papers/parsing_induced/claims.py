@@ -5,6 +5,7 @@ measured by.
 from __future__ import annotations
 
 import itertools
+from contextlib import suppress
 from functools import partial
 
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from posebook.evaluation.inference import evaluate, evaluate_people, parse
 from posebook.evaluation.metrics import parsing_score
 from posebook.ledger.claim import Claim, Length, PaperClaims, Variant, comparison, complete, details_of, minus
 from posebook.network import Setting
+from posebook.papers.parsing_induced.facing import TooFew, facing
 from posebook.papers.parsing_induced.network import ParsingInduced
 from posebook.papers.parsing_induced.profiles import PROFILES as TRAINING
 from posebook.sample import Dataset
@@ -131,6 +133,8 @@ def readings(
         miou                mean IoU of the parts, of networks that parse a set with labels
         others, mean        pckh with the kernels of another image and with the batch's mean kernels, where the network
                             predicts kernels
+        same_way, ...       what `facing` gives, but for "own", of such networks on figures, where `train` is given and
+                            enough people face either way
         map                 the mAP alone, of networks that find several people
 
     With what `complete` adds.
@@ -149,6 +153,11 @@ def readings(
         score = BENCHMARKS[dataset.skeleton.name].score
         for name, network in (("others", OthersKernels(model)), ("mean", MeanKernels(model))):
             found[name] = float(score(evaluate(network, dataset, count, batch_size)[0], truth).mean)
+        if dataset.name == "figures" and train is not None:
+            # A handful of people may all face one way.
+            with suppress(TooFew):
+                found |= facing(model, dataset, train, count, batch_size)
+                del found["own"]  # which is pckh
     if model.parses and dataset.name in _LABELLED:
         found["miou"] = float(parsing_score(parse(model, dataset, count, batch_size)).mean_iou)
     return complete(found, predicted, truth, dataset, train)
@@ -185,6 +194,12 @@ _details = partial(details_of, names=_BESIDE)
 _claim = partial(comparison, "parsing_induced", reading="pckh", beside=_BESIDE, paper_numbers="none", sets=_LABELLED)
 
 _MEASURE = "PCKh@0.5 (PCK@0.2 on LSP's sets), mean over the joints"
+
+# Of networks that are given two kernels for all people.
+_TWO = ("pckh", "any_way", "two_predicted", "two_true", "one_number", "facing_accuracy", "front_views")
+_WITH_TWO = (
+    "with the mean kernel of front or of back views of training people, whichever the predicted one is nearer to"
+)
 
 # What each alternative of Table 1 loses there against VGG16-PIL(VGG16) at 75.0.
 _ALTERNATIVES = {
@@ -282,6 +297,45 @@ CLAIMS = (
         measure=lambda r: r["pil"]["pckh"] - r["pil"]["others"],
         details=_details("pil", names=("pckh", "others", "mean")),
         paper_numbers="none of its own",
+    ),
+    _claim(
+        "facing",
+        "Sec. 3.1, eq. (1)",
+        "Kernels tell which way a person faces: those of a stranger who faces the other way are worse than those of "
+        "one who faces the same way.",
+        f"{_MEASURE}, with the kernels of a stranger who faces the same way (is seen from behind, or is not) minus "
+        "that with those of one who faces the other way. (Not in the paper.)",
+        ("pil",),
+        measure=lambda r: r["pil"]["same_way"] - r["pil"]["other_way"],
+        details=_details("pil", names=("pckh", "same_way", "other_way", "any_way", "swapped_other", "swapped_own")),
+        paper_numbers="none of its own",
+        sets=("figures",),
+    ),
+    _claim(
+        "mostly_facing",
+        "Sec. 3.1, eq. (1)",
+        "What kernels tell is mostly which way a person faces: two of them, chosen by a predicted facing, have more "
+        "than half of what predicted kernels gain over the mean of all.",
+        f"{_MEASURE}, {_WITH_TWO}, minus the middle between that with predicted kernels and that with the mean of "
+        "all. (Not in the paper.)",
+        ("pil",),
+        measure=lambda r: r["pil"]["two_predicted"] - (r["pil"]["pckh"] + r["pil"]["any_way"]) / 2,
+        details=_details("pil", names=_TWO),
+        paper_numbers="none of its own",
+        sets=("figures",),
+    ),
+    _claim(
+        "two_kernels",
+        "Sec. 3.1, eq. (1)",
+        "Two kernels for all images, chosen by a predicted facing, are no worse than a kernel predicted for each.",
+        f"{_MEASURE}, {_WITH_TWO}, minus that with predicted kernels; no worse is less than half a point. (Not in the "
+        "paper.)",
+        ("pil",),
+        measure=lambda r: r["pil"]["two_predicted"] - r["pil"]["pckh"],
+        details=_details("pil", names=_TWO),
+        bound=-0.005,
+        paper_numbers="none of its own",
+        sets=("figures",),
     ),
     _claim(
         "order",
