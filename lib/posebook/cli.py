@@ -105,7 +105,7 @@ def data_describe(name: str, root: str, split: str | None, output: str | None, t
 @click.option("--part", help="Only this part of a set that comes in several: annotations or images.")
 @click.option("--from", "url", help="Another address to take the archive from.")
 @click.option("--sha256", help="What the archive's SHA-256 must be.")
-@_friendly
+@_friendly(stopped="what came is kept where it can be taken up again: the same command goes on from there")
 def data_fetch(name: str, root: str, part: str | None, url: str | None, sha256: str | None) -> None:
     """Download the set NAME into the folder ROOT; the same again goes on where it broke off."""
     from posebook.datasets.fetch import fetch
@@ -126,7 +126,7 @@ def data_fetch(name: str, root: str, part: str | None, url: str | None, sha256: 
     type=click.Choice(["train", "validation", "test"]),
     help="Only this split; may be given again.  [default: all]",
 )
-@_friendly
+@_friendly(stopped="nothing was written, and the same command begins anew")
 def data_pack(name: str, root: str, out: str, size: int, splits: tuple[str, ...]) -> None:
     """Crop the people of the set NAME in the folder ROOT once into the file OUT, which training reads much faster."""
     from posebook.datasets.packed import check, pack
@@ -151,7 +151,7 @@ def data_pack(name: str, root: str, out: str, size: int, splits: tuple[str, ...]
     show_default=True,
     help="What is written of each: a web page, or slides beside it. Both open without a network.",
 )
-@_friendly
+@_friendly(stopped="what was executed is kept, and the same command executes all of it again")
 def run(
     notebooks: tuple[str, ...],
     profile: str,
@@ -197,7 +197,9 @@ def demo(names: tuple[str, ...], port: int, no_browser: bool) -> None:
         server = serve(names, Path(folder), port, not no_browser)
         try:
             code = server.wait()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
+            if getattr(error, "number", signal.SIGINT) != signal.SIGINT:
+                server.terminate()
             server.wait()  # it was interrupted too, and ends its kernels
             code = 0
     if code:
@@ -481,7 +483,7 @@ def prior_check(path: str | None, samples: int, seed: int) -> None:
 @click.option("--output", help="Folder for state, weights and scores.  [default: runs/MODEL-DATASET-PROFILE]")
 @click.option("--resume/--fresh", default=True, show_default=True, help="Go on with the run in the folder, or anew.")
 @click.option("--tensorboard", is_flag=True, help="Also write a TensorBoard log.")
-@_friendly
+@_friendly(stopped="the same command goes on from the last state that was saved")
 def train(
     model: str,
     dataset: str,
@@ -538,7 +540,7 @@ def train(
 @click.option("--scales", default="1", show_default=True, help="Magnifications to average over, as 0.9,1,1.1.")
 @click.option("--flip/--no-flip", default=True, show_default=True, help="Look at the mirror image too.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda; auto takes a GPU where there is one.")
-@_friendly
+@_friendly(stopped="what was written is whole, and the same command begins anew")
 def predict(
     images: tuple[str, ...],
     weights: str | None,
@@ -634,7 +636,7 @@ def predict(
 @click.option("--draw", is_flag=True, help="Draw what is known: a picture per paper, and one of all.")
 @click.option("--markdown", is_flag=True, help="Write what is known as README.md into the results.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per claim, and all else to stderr.")
-@_friendly
+@_friendly(stopped="what was measured is stored, and the same command goes on where it was")
 def ledger(
     claims: tuple[str, ...],
     budget: str | None,

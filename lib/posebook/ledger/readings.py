@@ -58,8 +58,12 @@ class Reading:
 
     @property
     def key(self) -> tuple[str, str, int | None]:
-        """What two readings of the same run, on the same people, have in common."""
-        return self.digest, self.dataset, self.test_images
+        """What two readings of the same run, on the same people, have in common.
+
+        A run on several threads, as older ones may be, is another run: its sums come in another order.
+        """
+        digest = self.digest if self.threads == 1 else f"{self.digest} on {self.threads} threads"
+        return digest, self.dataset, self.test_images
 
 
 Readings = dict[tuple[str, str, int | None], Reading]

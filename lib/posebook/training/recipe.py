@@ -29,7 +29,7 @@ class Recipe:
         save_seconds: the same in seconds.
 
     Raises:
-        ValueError: neither steps nor minutes, or a number out of its range.
+        ValueError: neither steps nor minutes, or a number out of its range, which ends at 10^12 steps of 65,536 people.
     """
 
     steps: int | None = None
@@ -52,6 +52,10 @@ class Recipe:
         for name, value in asdict(self).items():
             if name not in ("seed", "bf16") and value is not None and not 0 < value < math.inf:
                 raise ValueError(f"recipe: {name} is {value}; give a number above 0")
+        # Beyond, people cannot be numbered, and nothing would come to an end or fit into memory.
+        for name, most in (("steps", 10**12), ("batch_size", 2**16)):
+            if (getattr(self, name) or 0) > most:
+                raise ValueError(f"recipe: {name} is {getattr(self, name)}; give at most {most:,}")
         if self.ema is not None and self.ema >= 1:
             raise ValueError(f"recipe: ema is {self.ema}; give the part of the average to keep, below 1")
 
