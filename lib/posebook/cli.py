@@ -3,22 +3,52 @@
 from __future__ import annotations
 
 import functools
+import os
+import signal
+import sys
 from collections.abc import Callable
 
 import click
 
 
-def _friendly(function: Callable) -> Callable:
-    """Turn the errors that a person can meet into one sentence without a traceback. Goes below `@click.option`s."""
+def _friendly(function: Callable | None = None, *, stopped: str = "") -> Callable:
+    """Turn the errors that a person can meet into one sentence without a traceback. Goes below `@click.option`s.
+
+    Ctrl-C and the signals that stop a process end it with a sentence too, and with the status that shells give them:
+    128 and the signal's number.
+
+    Args:
+        stopped: what is left of work that was stopped, and how it goes on.
+    """
+    if function is None:
+        return functools.partial(_friendly, stopped=stopped)
 
     @functools.wraps(function)
     def wrapper(*arguments, **options):
+        from posebook.compute.ending import ignore_signals, signals_stop
+
         try:
-            return function(*arguments, **options)
+            with signals_stop():
+                return function(*arguments, **options)
+        except BrokenPipeError:  # nobody reads on, as with `| head`: click ends without a word
+            raise
         except (ValueError, OSError, ModuleNotFoundError) as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(_sentence(error)) from error
+        except KeyboardInterrupt as error:
+            ignore_signals()  # a second Ctrl-C is not to end what is ending in a traceback
+            number = getattr(error, "number", signal.SIGINT)
+            called = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+            click.echo(f"\nStopped by {called}{': ' * bool(stopped)}{stopped}", err=True)
+            sys.exit(128 + number)
 
     return wrapper
+
+
+def _sentence(error: Exception) -> str:
+    """An error in words; the system's own with the file that it is about, and without its number."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

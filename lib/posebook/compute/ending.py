@@ -33,6 +33,12 @@ def signals_stop() -> Iterator[None]:
         yield
 
 
+def ignore_signals() -> None:
+    """Nothing stops this process any more, which is about to end."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 @contextmanager
 def stop_is_asked(active: bool = True) -> Iterator[Callable[[], Stopped | None]]:
     """A context in which the first signal is only noted, for work that comes to a good moment to end before long.
