@@ -88,13 +88,13 @@ def _hold(part: Path, path: Path, wait: bool) -> int:
 
 
 @contextmanager
-def alone(lock: Path, at: str, wait: bool = True) -> Iterator[None]:
+def alone(lock: Path, at: str | None = None, wait: bool = True) -> Iterator[None]:
     """A context that one process at a time is in. The system ends it with its process, however that comes about.
 
     Args:
         lock: a file in a folder that exists; it is gone when nobody is in the context.
-        at: what the process is at, for those that come later.
-        wait: for another process, which is told to stderr; otherwise that is an error.
+        at: what the process is at, for those that come later; None where they do not wait long enough to be told.
+        wait: for another process; otherwise that is an error.
 
     Raises:
         OSError: another process is in it.
@@ -107,7 +107,8 @@ def alone(lock: Path, at: str, wait: bool = True) -> Iterator[None]:
     except Timeout as error:
         if not wait:
             raise OSError(f"another process is at {at}: wait for it to end, or give another folder") from error
-        print(f"Another process is at {at}: waiting for it", file=sys.stderr, flush=True)
+        if at is not None:
+            print(f"Another process is at {at}: waiting for it", file=sys.stderr, flush=True)
         held.acquire()
     try:
         yield

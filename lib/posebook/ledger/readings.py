@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from posebook.paths import RESULTS, WORK, check_writable, replacing
+from posebook.paths import RESULTS, WORK, alone, check_writable, replacing
 
 # Where results are written, and looked for first, when nobody gives a folder.
 OWN = WORK / "results"
@@ -95,15 +95,13 @@ def read(paper: str, folder: str | Path = FOLDER) -> Readings:
 
 def append(readings: Iterable[Reading], folder: str | Path = FOLDER) -> None:
     """Add readings to the files of their papers, but for those that are there."""
-    from filelock import FileLock
-
     folder = check_writable(folder)
     by_paper: dict[str, list[Reading]] = {}
     for reading in readings:
         by_paper.setdefault(reading.paper, []).append(reading)
     for paper, added in by_paper.items():
         path = folder / f"{paper}.jsonl"
-        with FileLock(folder / f".{paper}.lock"):
+        with alone(folder / f".{paper}.lock"):
             there = read(paper, folder)
             lines = [_line(some) for some in added if some.key not in there or there[some.key].carried > some.carried]
             if not lines:
