@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import re
+import resource
 import signal
 import sys
 import threading
@@ -61,16 +62,25 @@ class Kind:
 
 
 class Command:
-    """A `posebook` command in a process of its own, forked from one that has imported everything."""
+    """A `posebook` command in a process of its own, forked from one that has imported everything.
 
-    def __init__(self, kind: Kind, folder: Path) -> None:
+    Args:
+        largest: how many bytes a file may have, as on a disk that is full.
+        unread: nobody reads what it prints to stdout.
+        home: in place of the home folder.
+    """
+
+    def __init__(
+        self, kind: Kind, folder: Path, largest: int | None = None, unread: bool = False, home: str | None = None
+    ) -> None:
         self.kind, self.folder = kind, folder
         self.mark = f"{time.time_ns()}"
         self.out = folder.parent / f"{folder.name}.{self.mark}"
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__, "torch._dynamo", "tqdm.auto"])
         before = self._written()
-        self.process = context.Process(target=_command, args=(kind.command, kind.launcher, folder, self.out, self.mark))
+        given = (kind.command, kind.launcher, folder, self.out, self.mark, largest, unread, home)
+        self.process = context.Process(target=_command, args=given)
         self.process.start()
         # Work has begun when a file tells so; where there were some before, perhaps none does.
         while self.process.is_alive() and not self.out.exists():
@@ -110,22 +120,37 @@ class Command:
         return found
 
 
-def _command(arguments: list[str], launcher: tuple[str, ...], folder: Path, out: Path, mark: str) -> None:
+def _command(
+    arguments: list[str],
+    launcher: tuple[str, ...],
+    folder: Path,
+    out: Path,
+    mark: str,
+    largest: int | None,
+    unread: bool,
+    home: str | None,
+) -> None:
     os.chdir(folder)
-    os.environ |= {MARK: mark, "OMP_NUM_THREADS": "1"}
+    os.environ |= {MARK: mark, "OMP_NUM_THREADS": "1"} | ({} if home is None else {"HOME": home})
+    if largest is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     torch.set_num_threads(1)
     _save_often()
     # Its printing begins as its work does: a signal that comes before finds a Python that has just started.
     file = os.open(out, os.O_WRONLY | os.O_CREAT)
     for descriptor in (1, 2):
         os.dup2(file, descriptor)
+    if unread:
+        read, write = os.pipe()
+        os.close(read)
+        os.dup2(write, 1)
     sys.stdout, sys.stderr = (os.fdopen(descriptor, "w", buffering=1, closefd=False) for descriptor in (1, 2))
     if launcher:
         os.execv(launcher[0], [*launcher, *arguments])
     try:
         main(arguments)
     finally:
-        print(OVER, flush=True)
+        print(OVER, file=sys.stderr, flush=True)
 
 
 def _save_often() -> None:
