@@ -505,7 +505,7 @@ def prior_check(path: str | None, samples: int, seed: int) -> None:
     default=0,
     show_default=True,
     type=click.IntRange(0, 2**63 - 1),
-    help="Of weights, batches and augmentation.",
+    help="Of weights, batches and augmentation. The same numbers take as many threads (OMP_NUM_THREADS).",
 )
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda; auto takes a GPU where there is one.")
 @click.option("--imagenet", help="File of torchvision's weights to start from: VGG16, ResNet-50 or ResNet-101.")

@@ -188,8 +188,7 @@ def _run_cells(notebook: Path, output: Path, parameters: dict[str, Any], progres
             with ThreadPoolExecutor(1) as pool:
                 running = pool.submit(
                     papermill.execute_notebook,
-                    notebook,
-                    output,
+                    *(str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, output)),  # it fills these
                     parameters=parameters,
                     kernel_name="python3",
                     language="python",

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, replace
 class Recipe:
     """The numbers of a run. It ends when its steps or its minutes are over, whichever comes first.
 
-    A run by steps can be repeated, and stopped and resumed, to the same bits on the same machine. A run by minutes
+    A run by steps can be repeated, and stopped and resumed, to the same bits on the same machine with as many threads
+    (`torch.get_num_threads`): sums over more of them come in another order. A run by minutes
     resumes where it was as well, but its schedule follows the clock: no two such runs are the same to the bit.
 
     Args:
@@ -21,7 +22,7 @@ class Recipe:
         clip: the gradient's largest norm; None leaves it.
         ema: how much an average of the weights keeps at a step (0.999); the average is validated and saved. None: none.
         bf16: as in `precision.use_bf16`.
-        seed: of batches, augmentation and dropout.
+        seed: of batches, augmentation and dropout. The same numbers take the same number of threads.
         log_every: steps to a row of the history.
         validate_every: steps from one validation to the next; None validates at the end alone.
         validation_images: people in a validation, or as many as there are.
