@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import signal
 import subprocess
 import sys
 import time
@@ -348,32 +347,6 @@ from posebook.ledger.measure import measure
 from posebook.papers import select
 measure(select(["soft_argmax_context"]), "figures", "quick", 2, device="cpu", runs=sys.argv[1], folder=sys.argv[2])
 """
-
-
-def test_killed_at_any_moment_it_loses_only_what_was_under_way(tmp_path):
-    """Over training, reading and appending: the store is whole after each kill, and what is in it stays."""
-    command = [sys.executable, "-c", KILLED, str(tmp_path / "runs"), str(tmp_path / "readings")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    before: dict = {}
-    for number in range(8):
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(4 + 1.7 * number)
-        over = process.poll() is not None
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        found = read("soft_argmax", tmp_path / "readings")
-        assert before.items() <= found.items()
-        path = tmp_path / "readings/soft_argmax.jsonl"
-        assert not path.exists() or path.read_text().endswith("}\n")
-        before = found
-        if over:
-            break
-    assert subprocess.run(command, env=environment, capture_output=True).returncode == 0
-    found = read("soft_argmax", tmp_path / "readings")
-    assert len(found) == 5
-    assert before.items() <= found.items()
-    lines = (tmp_path / "readings/soft_argmax.jsonl").read_text().splitlines()
-    assert len(lines) == 5
 
 
 def test_two_processes_at_once_train_each_run_once(tmp_path):

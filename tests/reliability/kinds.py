@@ -137,7 +137,7 @@ def _command(
     torch.set_num_threads(1)
     _save_often()
     # Its printing begins as its work does: a signal that comes before finds a Python that has just started.
-    file = os.open(out, os.O_WRONLY | os.O_CREAT)
+    file = os.open(out, os.O_WRONLY | os.O_CREAT, 0o666)
     for descriptor in (1, 2):
         os.dup2(file, descriptor)
     if unread:

@@ -69,7 +69,7 @@ def test_nobody_who_reads_on_ends_it_quietly(tmp_path, name):
     assert all(word not in command.said for word in ("Traceback", "Error", "Broken pipe"))
 
 
-@pytest.mark.parametrize("name", ["train", "predict", "run"])
+@pytest.mark.parametrize("name", ["predict", "run"])
 def test_a_home_is_not_needed(tmp_path, name):
     kind = kinds("")[name]
     kind.prepare(tmp_path)
