@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import json
 import multiprocessing
@@ -147,10 +148,18 @@ def _command(
     sys.stdout, sys.stderr = (os.fdopen(descriptor, "w", buffering=1, closefd=False) for descriptor in (1, 2))
     if launcher:
         os.execv(launcher[0], [*launcher, *arguments])
+    status = 1
     try:
         main(arguments)
+    except SystemExit as ended:
+        status = ended.code or 0
     finally:
         print(OVER, file=sys.stderr, flush=True)
+        # multiprocessing would wait for joblib's processes, which Python ends on its way out.
+        threading._shutdown()
+        atexit._run_exitfuncs()
+        if sys.exc_info()[0] is None:
+            os._exit(status)
 
 
 def _save_often() -> None:
