@@ -15,7 +15,8 @@ def _friendly(function: Callable | None = None, *, stopped: str = "") -> Callabl
     """Turn the errors that a person can meet into one sentence without a traceback. Goes below `@click.option`s.
 
     Ctrl-C and the signals that stop a process end it with a sentence too, and with the status that shells give them:
-    128 and the signal's number.
+    128 and the signal's number. An empty text, which a script with an unset variable gives, is refused: it is no name, and
+    not the default.
 
     Args:
         stopped: what is left of work that was stopped, and how it goes on.
@@ -28,9 +29,12 @@ def _friendly(function: Callable | None = None, *, stopped: str = "") -> Callabl
         from posebook.compute.ending import ignore_signals, signals_stop
 
         try:
+            for name, value in options.items():
+                if value == "" or (isinstance(value, tuple) and "" in value):
+                    raise ValueError(f"{name.replace('_', '-')} is given, and is empty: give it, or leave it out")
             with signals_stop():
                 return function(*arguments, **options)
-        except BrokenPipeError:  # nobody reads on, as with `| head`: click ends without a word
+        except BrokenPipeError:  # `posebook ... | head`: who read has had enough, and click ends quietly
             raise
         except (ValueError, OSError, ModuleNotFoundError) as error:
             raise click.ClickException(_sentence(error)) from error
@@ -466,7 +470,7 @@ def prior_fit(annotations: tuple[str, ...], output: str, components: int, seed: 
 
 @prior.command("check")
 @click.option("--prior", "path", default=None, help="The prior's file.  [default: the one that ships]")
-@click.option("--samples", default=20_000, show_default=True, type=click.IntRange(min=1000), help="Poses to draw.")
+@click.option("--samples", default=20_000, show_default=True, type=click.IntRange(min=20_000), help="Poses to draw.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1), help="Of the drawing.")
 @_friendly
 def prior_check(path: str | None, samples: int, seed: int) -> None:
@@ -616,7 +620,7 @@ def predict(
     check_writable(output)
     skeleton, spared, failed = SKELETONS[about["skeleton"]], {Path(job.image).resolve() for job in jobs}, []
     with (
-        warnings.catch_warnings(action="ignore", category=DecompressionBombWarning),  # large, and the user's own
+        warnings.catch_warnings(action="ignore", category=DecompressionBombWarning),  # what is too large, an error says
         # One photograph, or a file in place of a terminal, needs no bar.
         tqdm(jobs, "photographs", unit="im", disable=True if len(jobs) == 1 else None) as bar,
     ):
@@ -702,7 +706,10 @@ def ledger(
     from posebook.paths import check_writable
 
     say = functools.partial(click.echo, err=as_json)
-    chosen = select(name.strip() for names in claims for name in names.split(",") if name.strip())
+    named = [name.strip() for names in claims for name in names.split(",") if name.strip()]
+    if claims and not named:
+        raise ValueError(f"--claims is '{claims[0]}', which names none: give claims or papers, or leave it out for all")
+    chosen = select(named)
     place = Path(results or OWN)
     if draw or markdown:
         check_writable(place)

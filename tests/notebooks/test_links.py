@@ -105,7 +105,7 @@ def test_with_a_public_address_a_row_leads_to_binder_colab_and_the_book():
     assert re.findall(r"\[(?:Binder|Colab|book)\]\(([^)]*)\)", row) == [
         f"https://mybinder.org/v2/gh/Somebody/course/main?urlpath=lab/tree/notebooks/{name}.ipynb",
         f"https://colab.research.google.com/github/Somebody/course/blob/main/notebooks/{name}.ipynb",
-        f"https://somebody.github.io/course/{name}.html",
+        f"https://somebody.github.io/course/notebooks/{name}.html",
     ]
     for address in ("github.com/Somebody/course", "https://github.com/Somebody", "https://gitlab.com/some/course"):
         with pytest.raises(ValueError, match=r"give one like https://github\.com/OWNER/NAME$"):

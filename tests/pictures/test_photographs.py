@@ -83,7 +83,7 @@ def test_one_bad_photograph_does_not_end_the_batch(tmp_path, weights, monkeypatc
         (["--box", "0,0,1e9,1e9"], "too large: the photograph of 60 x 40 pixels would be less than one of the 32 x 32"),
         (["--box", "0,0,1e308,1e308"], "too large"),
         (["--box", "0,0,9,9", "--boxes", "boxes.csv"], "give one of them"),
-        (["--boxes", "none.csv"], "no file of boxes at none.csv"),
+        (["--boxes", "none.csv"], "none.csv does not exist: give the file of boxes"),
     ],
 )
 def test_what_is_not_a_number_is_refused(tmp_path, weights, arguments, sentence):

@@ -325,7 +325,7 @@ def test_weights_come_back(tmp_path):
     other = create("hourglass", size=32, stacks=1, features=12, depth=1)
     other.settings = model.settings
     save_weights(path, other, "hourglass", "mpii", {})
-    with pytest.raises(ValueError, match=r"stem.* is \(.*, the network's is"):
+    with pytest.raises(ValueError, match=r"stem.* is \(.* and must be"):
         load_weights(path)
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import stat
+import struct
 import tarfile
 import tempfile
 import urllib.error
@@ -27,6 +28,10 @@ TIMEOUT = 30
 _CHUNK = 1 << 20
 # In the folder of a set: what is being unpacked, and what is whole and being moved to its place.
 _UNPACKING, _UNPACKED = ".unpacking-", ".unpacked"
+
+# An archive of photographs is hardly smaller than they are, and one of annotations a few times: what unpacks to more
+# than this times its own size, and to more than the floor, is none of theirs. Each file counts as a block at least.
+MOST_TIMES, FLOOR, _BLOCK = 20, 64 << 20, 4096
 
 
 def fetch(
@@ -136,14 +141,14 @@ def _receive(url: str, file: Path, about: dict | None, have: int, progress: bool
     with _ask(url, about, have) as reply:
         if reply.status != 206:
             have = 0
-        elif not _continues(reply, have, about):
+        elif about is None or not _continues(reply, have, about):
             _forget(file)
             raise OSError(f"{url} sent another piece than was asked for: run the same again to start over")
         if reply.headers.get_content_type() in ("text/html", "application/xhtml+xml"):
             _forget(file)
             raise ValueError(f"{url} is a web page, not an archive: open it in a browser to see what it says")
         length = reply.headers.get("Content-Length", "")
-        size = have + int(length) if length.isdigit() else None
+        size = have + int(length) if length.isdecimal() and len(length) < 16 else None
         version = _version(reply)
         _room(file.parent, (size or 0) - have)
         if not have:  # what is there is of another version, and is not to be taken for this one's
@@ -195,7 +200,8 @@ def _ask(url: str, about: dict | None, have: int) -> HTTPResponse:
         if error.code == 416 and have:
             return _ask(url, None, 0)
         raise OSError(f"{host} answers {error.code} {error.reason} for {url}: see whether the set has moved") from error
-    except (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException) as error:
+    except (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException, ValueError) as error:
+        # A ValueError is of an address that is none, which a server may send on to.
         reason = getattr(error, "reason", None) or error
         raise OSError(f"cannot reach {host} ({reason}): check the connection, or give another address") from error
 
@@ -257,20 +263,24 @@ def unpack(file: Path, root: Path, gives: tuple[str, ...]) -> None:
             except for what is there already.
 
     Raises:
-        ValueError: neither kind of archive, damaged, without what it must give, or with a member that is a link or a
-            device or would lie outside its folder.
+        ValueError: neither kind of archive, damaged, without what it must give, many times larger unpacked, or with a
+            member that is a link, a device or a sparse file or would lie outside its folder.
         OSError: no room.
     """
     inside = Path(tempfile.mkdtemp(prefix=_UNPACKING, dir=root))
+    left = max(FLOOR, MOST_TIMES * file.stat().st_size)
     try:
-        for member, stream in _members(file):
+        for member, stream in _members(file, left):
+            left = _less(left, _BLOCK, file)
             target = inside.joinpath(*_safe(member, file).parts)
             if stream is None:
                 target.mkdir(parents=True, exist_ok=True)
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("xb") as copy:
-                shutil.copyfileobj(stream, copy, _CHUNK)
+                while chunk := stream.read(_CHUNK):
+                    left = _less(left, len(chunk), file)
+                    copy.write(chunk)
         folders = (inside, *sorted(entry for entry in inside.iterdir() if entry.is_dir()))
         top = next((f for f in folders if all((f / given).exists() for given in gives)), None)
         if top is None:
@@ -279,7 +289,7 @@ def unpack(file: Path, root: Path, gives: tuple[str, ...]) -> None:
         _move(root / _UNPACKED, root, gives)
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise ValueError(f"{_called(file)} names a file twice ({error.filename}): it is damaged") from error
-    except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, NotImplementedError) as error:
+    except _DAMAGED as error:
         raise ValueError(f"{_called(file)} is damaged ({error}): fetch it again") from error
     finally:
         shutil.rmtree(inside, ignore_errors=True)
@@ -296,8 +306,42 @@ def _move(unpacked: Path, root: Path, gives: tuple[str, ...]) -> None:
     shutil.rmtree(unpacked)
 
 
-def _members(file: Path) -> Iterator[tuple[str, BinaryIO | None]]:
-    """Names and contents (None for a folder) of an archive; reading all of it verifies its check sums."""
+# What the standard library raises on archives that are damaged, or made to look like one.
+_DAMAGED = (
+    zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, NotImplementedError, UnicodeError,
+    OverflowError, struct.error,
+)  # fmt: skip
+
+
+def _less(left: int, taken: int, file: Path) -> int:
+    """What is left of the bytes that an archive may unpack to; ValueError where nothing is."""
+    if taken > left:
+        raise ValueError(
+            f"{_called(file)} unpacks to far more than its own {file.stat().st_size:,} bytes, as no set's archive "
+            "does: it is not unpacked"
+        )
+    return left - taken
+
+
+class _Bounded:
+    """What a compressed stream unpacks to, up to a number of bytes."""
+
+    def __init__(self, stream: gzip.GzipFile, most: int, file: Path) -> None:
+        self.stream, self.left, self.file = stream, most, file
+
+    def read(self, size: int = -1) -> bytes:
+        """No more than is left and a byte, which tells that there is more."""
+        content = self.stream.read(self.left + 1 if size < 0 else min(size, self.left + 1))
+        self.left = _less(self.left, len(content), self.file)
+        return content
+
+
+def _members(file: Path, most: int) -> Iterator[tuple[str, BinaryIO | None]]:
+    """Names and contents (None for a folder) of an archive; reading all of it verifies its check sums.
+
+    Args:
+        most: bytes that a compressed archive may unpack to, what lies between its files included.
+    """
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as archive:
             _room(file.parent, sum(info.file_size for info in archive.infolist()))
@@ -307,6 +351,8 @@ def _members(file: Path) -> Iterator[tuple[str, BinaryIO | None]]:
                     raise ValueError(f"{_called(file)} holds a link or device, {info.filename!r}: it is not unpacked")
                 if info.flag_bits & 1:
                     raise ValueError(f"{_called(file)} is locked with a password: it is not the official archive")
+                if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise ValueError(f"{_called(file)} is compressed as no set's archive is: it is not unpacked")
                 if info.is_dir():
                     yield info.filename, None
                 else:
@@ -317,11 +363,14 @@ def _members(file: Path) -> Iterator[tuple[str, BinaryIO | None]]:
         compressed = stream.read(2) == b"\x1f\x8b"
     if not compressed:
         raise ValueError(f"{_called(file)} is neither a .zip nor a .tar.gz, or not a whole one: fetch it again")
-    with gzip.open(file) as stream:
+    with gzip.open(file) as unbounded:
+        # A tar's heads of files (names, attributes) are read whole, and so may a lot of nothing behind its end.
+        stream = _Bounded(unbounded, most + 10 * tarfile.RECORDSIZE, file)
         with tarfile.open(fileobj=stream, mode="r|") as archive:
             for member in archive:
-                if not (member.isfile() or member.isdir()):
-                    raise ValueError(f"{_called(file)} holds a link or device, {member.name!r}: it is not unpacked")
+                if not (member.isfile() or member.isdir()) or member.issparse():
+                    what = "sparse file" if member.issparse() else "link or device"
+                    raise ValueError(f"{_called(file)} holds a {what}, {member.name!r}: it is not unpacked")
                 yield member.name, archive.extractfile(member) if member.isfile() else None
         while stream.read(_CHUNK):  # the check sum is at the very end
             pass

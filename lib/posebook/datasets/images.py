@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import UInt8
 
+from posebook.outside import existing
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -20,6 +22,9 @@ LARGEST_WINDOW = 8192
 
 # What photographs and label maps come in. Pillow knows more, and for some (EPS) it runs other programs on the file.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+
+# A picture of more pixels than this is refused: a file of some kB can unpack to gigabytes.
+MOST_PIXELS = 2**26
 
 # Tags of TIFF, and of EXIF with it.
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274
@@ -129,16 +134,10 @@ def open_upright(path: str | Path) -> Iterator[Upright]:
     """Open a photograph, which the EXIF tag for orientation turns upright; a tag that cannot be read turns nothing.
 
     Raises:
-        PixelError: more pixels than Pillow reads.
+        PixelError: more pixels than `MOST_PIXELS`.
         Exception: as Pillow raises on broken files, of many kinds.
     """
-    from PIL import Image
-
-    try:
-        opened = open_image(path)
-    except Image.DecompressionBombError as error:
-        raise PixelError(f"it has too many pixels ({error}): make it smaller first") from error
-    with opened:
+    with open_image(path) as opened:
         yield Upright(opened)
 
 
@@ -147,14 +146,25 @@ def open_image(path: str | Path) -> Image:
 
     Raises:
         ValueError: a pipe or a device, which might never end.
+        PixelError: more pixels than `MOST_PIXELS`.
         Exception: as Pillow raises on broken files and on other formats, of many kinds.
     """
     from PIL import Image
 
-    if Path(path).exists() and not Path(path).is_file():
-        raise ValueError(f"{path} is no file that lies on a disk")
+    existing(path)
     Image.init()
-    return Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])
+    formats = [name for name in FORMATS if name in Image.OPEN]
+    try:
+        opened = Image.open(path, formats=formats)
+    except Image.DecompressionBombError as error:
+        raise PixelError(f"it has too many pixels ({error}): make it smaller first") from error
+    width, height = opened.size
+    if width * height > MOST_PIXELS:
+        opened.close()
+        raise PixelError(
+            f"it has {width} x {height} pixels, and {MOST_PIXELS / 1e6:.0f} million are the most: make it smaller first"
+        )
+    return opened
 
 
 def extent(path: str | Path) -> tuple[int, int]:

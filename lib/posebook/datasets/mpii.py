@@ -21,6 +21,7 @@ from torch import Tensor
 from posebook.datasets.arrays import matlab_names, read_hdf5, read_matlab
 from posebook.datasets.photographs import FROM_ONE, People, Photographs, assign, box_around, in_folder, join_people
 from posebook.datasets.tables import read_table
+from posebook.outside import existing
 from posebook.sample import HEAD_OF_DIAGONAL, HEAD_OF_JOINTS, check_split
 from posebook.sample import head_size as head_length
 from posebook.skeleton import FLIC, OCCLUDED, VISIBLE, Skeleton
@@ -180,9 +181,7 @@ def read_annotations(path: str | Path) -> Annotations:
     Raises:
         FileNotFoundError, ValueError: no such file; another kind of file, or one that cannot be read.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist")
+    path = existing(path)
     readers = {".h5": _read_h5, ".csv": _read_csv, ".json": _read_json, ".mat": _read_mat}
     if path.suffix.lower() not in readers:
         raise ValueError(f"{path}: annotations are read from {', '.join(readers)} files")

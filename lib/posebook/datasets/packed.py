@@ -8,6 +8,7 @@ and the parts.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterable
@@ -23,9 +24,10 @@ from posebook.coordinates import inside
 from posebook.datasets import open_dataset
 from posebook.datasets.labelled import LabelledPhotographs, nearest
 from posebook.datasets.photographs import GREY
+from posebook.outside import existing, parse_json
 from posebook.paths import check_writable, replacing
 from posebook.sample import SPLITS, Dataset, Sample, torso_size
-from posebook.skeleton import SKELETONS
+from posebook.skeleton import SKELETONS, VISIBLE
 
 # How many windows wide the packed crops are: room for rotation, shift and a smaller scale to show what was there.
 MARGIN = 1.5
@@ -33,6 +35,14 @@ MARGIN = 1.5
 FORMAT = "posebook-packed-1"
 
 _BATCH = 64
+
+# What each split has, as safetensors names types, with their bytes. Part labels are only in sets that have them.
+_TYPES = {
+    "images": ("U8", 1), "joints": ("F32", 4), "presence": ("U8", 1), "head_size": ("F32", 4), "index": ("I64", 8),
+    "parsing": ("U8", 1),
+}  # fmt: skip
+# Where the digests of the tensors are in the metadata, and what stands there until they are known.
+_DIGESTS, _UNKNOWN = "sha256", "0" * 64
 
 
 class Packed:
@@ -197,28 +207,52 @@ def pack(
         tqdm(total=sum(d.length for d in datasets.values()), desc=name, unit="im", disable=not progress) as bar,
     ):
         file.write(len(header).to_bytes(8, "little") + header)
+        digests = {}
         for split, dataset in datasets.items():
-            _write(file, dataset, places[split], bar.update)
+            digests |= {
+                f"{split}.{key}": some for key, some in _write(file, dataset, places[split], bar.update).items()
+            }
             unread = len({path for path in dataset.people.paths if path in dataset.broken})
             if unread == len(set(dataset.people.paths)):
                 raise ValueError(f"none of the {unread:,} photographs of {name}'s {split} split can be read")
+        file.seek(8)
+        file.write(_header(datasets, side, about, digests))
     return out
 
 
 def check(path: str | Path) -> str:
-    """A sentence on what a packed file holds; ValueError or FileNotFoundError where it is none."""
+    """A sentence on what a packed file holds; reads every byte.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file; not a packed set, or one whose bytes are not what was written.
+    """
     path = Path(path)
-    _, about = _open(path, None)
+    about = _about(path)
     sets = {split: Packed(path, split, size=int(about["size"])) for split in json.loads(about["stored"])}
+    digests = parse_json(about[_DIGESTS], path) if _DIGESTS in about else {}
+    for name, digest in digests.items():
+        if _digest(path, name) != digest:
+            raise ValueError(f"{path} is damaged: the bytes of {name} are not those that were written; pack it again")
     counts = [f"{some.length:,} {split}" for split, some in sets.items()]
     parts = f", with {len(json.loads(about['parts']))} part labels" if "parts" in about else ""
     # What could not be read was packed as the reader gives it.
     lost = sum(some.unreadable for some in sets.values())
     grey = f"; {lost:,} are grey images without joints, for their photographs could not be read" if lost else ""
-    return (
-        f"{path.name}: {about['name']} packed at {about['size']} pixels, {', '.join(counts)}{parts}{grey}; the file is "
-        "whole."
-    )
+    whole = "the file is whole" if digests else "the file is as long as it should be, and has no digests to check it by"
+    return f"{path.name}: {about['name']} packed at {about['size']} pixels, {', '.join(counts)}{parts}{grey}; {whole}."
+
+
+def _digest(path: Path, name: str) -> str:
+    """The SHA-256 of a tensor's bytes; of a tensor that is not there, of none."""
+    from safetensors import safe_open
+
+    digest = hashlib.sha256()
+    with safe_open(path, framework="pt") as file:
+        if name in file.keys():  # noqa: SIM118
+            part = file.get_slice(name)
+            for start in range(0, part.get_shape()[0], _BATCH):
+                digest.update(part[start : start + _BATCH].numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _same_people(a: Dataset, b: Dataset) -> bool:
@@ -231,24 +265,26 @@ def _labelled(dataset: Dataset) -> bool:
     return isinstance(dataset, LabelledPhotographs) and dataset.people.labels is not None
 
 
-def _header(datasets: dict[str, Dataset], side: int, about: dict[str, str]) -> bytes:
-    """The safetensors header: where each tensor lies in the file."""
+def _shapes(n: int, joints: int, side: int, labelled: bool) -> dict[str, tuple[int, ...]]:
+    """The shapes of a split's tensors."""
+    shapes = {"images": (n, 3, side, side), "joints": (n, joints, 2), "presence": (n, joints), "head_size": (n,)}
+    return shapes | {"index": (n,)} | ({"parsing": (n, side, side)} if labelled else {})
+
+
+def _header(
+    datasets: dict[str, Dataset], side: int, about: dict[str, str], digests: dict[str, str] | None = None
+) -> bytes:
+    """The safetensors header: where each tensor lies in the file. It is as long without the digests as with them."""
     fields: dict[str, dict] = {"__metadata__": about}
     end = 0
     for split, dataset in datasets.items():
         n, joints = dataset.length, len(dataset.skeleton)
-        shapes = {
-            "images": ("U8", 1, (n, 3, side, side)),
-            "joints": ("F32", 4, (n, joints, 2)),
-            "presence": ("U8", 1, (n, joints)),
-            "head_size": ("F32", 4, (n,)),
-            "index": ("I64", 8, (n,)),
-        }
-        if _labelled(dataset):
-            shapes["parsing"] = ("U8", 1, (n, side, side))
-        for key, (dtype, width, shape) in shapes.items():
+        for key, shape in _shapes(n, joints, side, _labelled(dataset)).items():
+            dtype, width = _TYPES[key]
             start, end = end, end + width * torch.Size(shape).numel()
             fields[f"{split}.{key}"] = {"dtype": dtype, "shape": shape, "data_offsets": (start, end)}
+    told = {name: (digests or {}).get(name, _UNKNOWN) for name in fields if name != "__metadata__"}
+    fields["__metadata__"] = about | {_DIGESTS: json.dumps(told)}
     header = json.dumps(fields).encode()
     return header + b" " * (-len(header) % 8)
 
@@ -264,40 +300,75 @@ def _places(header: bytes) -> tuple[int, dict[str, dict[str, int]]]:
     return 8 + len(header) + max(field["data_offsets"][1] for field in fields.values()), places
 
 
-def _write(file: BinaryIO, dataset: Dataset, places: dict[str, int], tell) -> None:
-    """A split's tensors, each from its own place in the file on."""
+def _write(file: BinaryIO, dataset: Dataset, places: dict[str, int], tell) -> dict[str, str]:
+    """A split's tensors, each from its own place in the file on; gives their digests."""
+    digests = {key: hashlib.sha256() for key in places}
     for indices in torch.arange(dataset.length).split(_BATCH):
         sample = dataset.batch(indices)
         sample.images = (sample.images * 255).round_().to(torch.uint8)
         for key in places:
+            content = getattr(sample, key).numpy().tobytes()
             file.seek(places[key])
-            file.write(getattr(sample, key).numpy().tobytes())
+            file.write(content)
+            digests[key].update(content)
             places[key] = file.tell()
         tell(len(indices))
+    return {key: digest.hexdigest() for key, digest in digests.items()}
 
 
-def _open(path: Path, split: str | None) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """A split's tensors, mapped from the file, and the file's metadata; no tensors where split is None."""
+def _about(path: Path) -> dict[str, str]:
+    """A packed file's metadata, checked."""
     from safetensors import SafetensorError, safe_open
 
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist: `posebook data pack` writes such a file")
     try:
-        file = safe_open(path, framework="pt")
+        with safe_open(existing(path, "`posebook data pack` writes such a file"), framework="pt") as file:
+            about = file.metadata() or {}
     except SafetensorError as error:
         raise ValueError(f"{path} is not a packed set, or not a whole one ({error}): pack it again") from error
-    about = file.metadata() or {}
     if about.get("format") != FORMAT:
         raise ValueError(f"{path} is not a packed set: `posebook data pack` writes one")
-    if split is None:
-        return {}, about
+    if missing := [key for key in ("name", "size", "stored", "skeleton") if key not in about]:
+        raise ValueError(f"{path} does not tell its {missing[0]}: pack it again")
+    stored = parse_json(about["stored"], path)
+    if about["skeleton"] not in SKELETONS or not about["size"].isdecimal() or not 0 < int(about["size"][:9]) < 10**8:
+        raise ValueError(f"{path} tells of {about['skeleton']} at {about['size'][:20]} pixels: pack it again")
+    if not stored or not stored.keys() <= set(SPLITS) or not all(isinstance(some, str) for some in stored.values()):
+        raise ValueError(f"{path} tells of the splits {stored}: pack it again")
+    parts = [] if "parts" not in about else list(parse_json(f'{{"parts": {about["parts"]}}}', path).values())
+    if any(not isinstance(some, list) or not some or not all(isinstance(name, str) for name in some) for some in parts):
+        raise ValueError(f"{path} tells of the parts {about['parts'][:80]}: pack it again")
+    return about
+
+
+def _open(path: Path, split: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """A split's tensors, mapped from the file, and the file's metadata.
+
+    Shapes and types are checked, and the labels but not the pixels: these are too many to be read each time.
+    """
+    from safetensors import safe_open
+
+    about = _about(path)
     stored = json.loads(about["stored"])
     if split not in stored:
         raise ValueError(f"{path} holds no split '{split}': it has {', '.join(stored)}")
-    keys = ["images", "joints", "presence", "head_size", "index"]
-    if f"{stored[split]}.parsing" in file.keys():  # noqa: SIM118
-        keys.append("parsing")
-    return {key: file.get_tensor(f"{stored[split]}.{key}") for key in keys}, about
+    with safe_open(path, framework="pt") as file:
+        there = {name.partition(".")[2] for name in file.keys() if name.partition(".")[0] == stored[split]}  # noqa: SIM118
+        if missing := [key for key in _TYPES if key not in there and key != "parsing"]:
+            raise ValueError(f"{path} lacks the {missing[0]} of its {split} split: pack it again")
+        slices = {key: file.get_slice(f"{stored[split]}.{key}") for key in _TYPES if key in there}
+        joints, images = len(SKELETONS[about["skeleton"]]), slices["images"].get_shape()
+        wanted = _shapes(images[0] if images else 0, joints, images[-1] if images else 0, "parsing" in slices)
+        for key, shape in wanted.items():
+            found = tuple(slices[key].get_shape()), slices[key].get_dtype()
+            if found != (shape, _TYPES[key][0]) or 0 in shape:
+                raise ValueError(f"{path}: {key} of its {split} split is {found}, and must be {shape}: pack it again")
+        tensors = {key: file.get_tensor(f"{stored[split]}.{key}") for key in slices}
+    annotated = tensors["presence"] > 0
+    if (tensors["presence"] > VISIBLE).any() or not tensors["joints"][annotated].isfinite().all():
+        raise ValueError(f"{path} has joints in its {split} split that are not numbers, or neither there nor not there")
+    if "parsing" in tensors and "parts" not in about:
+        raise ValueError(f"{path} has part labels, and does not tell which: pack it again")
+    return tensors, about
 
 
 def _fits(pictures: Iterable[Tensor], device: torch.device) -> bool:

@@ -35,6 +35,7 @@ from posebook.coordinates import inside, similarity, transform_points
 from posebook.datasets.arrays import read_matlab
 from posebook.datasets.labelled import LabelledPeople, LabelledPhotographs, check_labelled, read_png
 from posebook.datasets.photographs import FROM_ONE, assign, in_folder, reading_threads
+from posebook.outside import read_text
 from posebook.sample import Sample, check_split, head_size
 from posebook.skeleton import OCCLUDED, VISIBLE
 from posebook.skeleton import PASCAL as PASCAL_SKELETON
@@ -264,7 +265,7 @@ def _listed(root: str | Path, part: str) -> list[str]:
     path = _find(root, _lists(part))
     if path is None:
         raise FileNotFoundError(f"{root} holds no {part}_id.txt, the list of the photographs: it comes with the set")
-    names = path.read_text().split()
+    names = read_text(path).split()
     if not names:
         raise ValueError(f"{path} names no photograph: get the set again")
     return names

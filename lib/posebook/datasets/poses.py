@@ -22,6 +22,7 @@ from posebook.datasets.photographs import box_around
 from posebook.datasets.tables import read_lines
 from posebook.grouping.information import JointHistogram
 from posebook.grouping.spectral import adjusted_rand, bootstrap_groups, named_groups, spectral_groups
+from posebook.outside import existing
 from posebook.sample import head_size, torso_size
 from posebook.skeleton import LSP, MPII, Skeleton
 
@@ -89,9 +90,7 @@ def read_poses(path: str | Path) -> Poses:
     Raises:
         FileNotFoundError, ValueError: no such file; another kind of file, or one that cannot be read.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist")
+    path = existing(path)
     if path.suffix not in (".mat", ".h5", ".csv"):
         raise ValueError(f"{path}: poses are read from .mat, .h5 and .csv files")
     if path.suffix == ".mat" and "joints" in matlab_names(path):

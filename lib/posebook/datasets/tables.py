@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
+from posebook.outside import existing
+
 _SEPARATORS = ",;\t"
 
 
@@ -22,9 +24,7 @@ def read_fields(path: str | Path) -> list[list[str]]:
     Raises:
         FileNotFoundError, ValueError: no such file; one that is not text.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist")
+    path = existing(path)
     text = _text(path.read_bytes())
     if "\0" in text:
         raise ValueError(f"{path} is not a table of text: it holds bytes that are no letters")

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from posebook.datasets import lip
-from posebook.datasets.arrays import read_hdf5, read_matlab
+from posebook.datasets.arrays import matlab_names, read_hdf5, read_matlab
 from posebook.datasets.lsp import LSP_PEOPLE, read_labels
 from posebook.datasets.mpii import read_annotations, texts
 from posebook.datasets.tables import read_table
@@ -128,15 +128,20 @@ def _order(path: Path, given: list[str], names: Sequence[str], say: Callable[[st
 def _read_arrays(path: Path, people: int, joints: int) -> tuple[list[str] | None, np.ndarray]:
     """Names of photographs, where the file has them, and predictions of a `.h5` or `.mat` file, in double precision."""
     matlab = path.suffix.lower() == ".mat"
-    fields = read_matlab(path, squeeze=False) if matlab else read_hdf5(path)
+    wanted = ("preds", "pred", "imgname")
+    if matlab:
+        there = [name for name in wanted if name in matlab_names(path)]
+        fields = read_matlab(path, *there, squeeze=False) if there else {}
+    else:
+        fields = read_hdf5(path, *wanted)
     arrays = {key: some for key, some in fields.items() if isinstance(some, np.ndarray) and some.dtype.kind in "fiu"}
     name = next((name for name in ("preds", "pred") if name in arrays), None)
     if name is None:
-        raise ValueError(f"{path} has no 'preds' (or 'pred'); it has {_listed(arrays)}")
-    values = arrays[name].astype(np.float64)
+        raise ValueError(f"{path} has no 'preds' (or 'pred') of numbers; it has {_listed(matlab_names(path))}")
+    values = arrays[name]
     if values.ndim == 2 and people == 1:
         values = values[None]  # MATLAB drops the last axis of a single person
-    for last in (2, 3):
+    for last in (2, 3) if values.ndim == 3 else ():
         wanted = (people, joints, last)
         orders = [o for o in itertools.permutations(range(values.ndim)) if tuple(values.shape[i] for i in o) == wanted]
         if orders:
@@ -152,12 +157,12 @@ def _read_arrays(path: Path, people: int, joints: int) -> tuple[list[str] | None
             "write it as people x joints x 2 to an .h5 file"
         )
     named = fields.get("imgname")
-    given = texts(np.squeeze(named)) if isinstance(named, np.ndarray) and len(named) == people else None
-    return given, values.transpose(orders[0])[..., :2]
+    given = texts(np.squeeze(named)) if isinstance(named, np.ndarray) and named.shape[:1] == (people,) else None
+    return given, values.transpose(orders[0])[..., :2].astype(np.float64)
 
 
-def _listed(fields: dict[str, np.ndarray]) -> str:
-    return ", ".join(sorted(fields)) or "no numbers at all"
+def _listed(names: list[str]) -> str:
+    return ", ".join(sorted(names)[:20]) or "nothing at all"
 
 
 def _shape(values: np.ndarray) -> str:

@@ -19,6 +19,7 @@ from posebook.coordinates import invert, similarity, transform_points, warp
 from posebook.datasets.images import LARGEST_WINDOW, Picture, PixelError, open_upright
 from posebook.evaluation.metrics import AMONG, Truth, confusion, pckh
 from posebook.network import evaluating, finds_joints, parses
+from posebook.outside import existing
 from posebook.sample import Dataset
 from posebook.skeleton import PART_MIRROR, Skeleton
 
@@ -416,8 +417,9 @@ def read_picture(path: str | Path, box: Box | None = None, longest: int | None =
     # As it was given: a Path makes one slash of two.
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", str(path)):
         raise ValueError(f"{path} is an address: download the photograph first and give its file")
-    if not Path(path).is_file():
+    if not Path(path).exists():
         raise FileNotFoundError(f"there is no photograph at {path}")
+    existing(path)
     try:
         with open_upright(path) as photograph:
             side, least = max(photograph.extent), 1.0

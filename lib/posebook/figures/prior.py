@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from posebook.figures import random
+from posebook.outside import check_tensors, existing
 from posebook.paths import DATA, replacing
 from posebook.skeleton import MPII
 
@@ -62,12 +63,19 @@ class PosePrior:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"{path} does not exist: fit the pose prior with `posebook prior fit`")
+        advice = "fit the pose prior with `posebook prior fit`"
         try:
-            return PosePrior(**load_file(path))
-        except (SafetensorError, TypeError) as error:
-            raise ValueError(f"{path} holds no pose prior ({error}): fit it anew with `posebook prior fit`") from error
+            found = load_file(existing(path, advice))
+        except SafetensorError as error:
+            raise ValueError(f"{path} holds no pose prior ({error}): {advice}") from error
+        k = found["weights"].numel() if "weights" in found else 1
+        shapes = {"weights": (k,), "means": (k, 32), "factors": (k, 32, 32), "longest": (len(MPII.limbs),)}
+        shapes |= {"head": (2,), "reference_information": (16, 16)}
+        wanted = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+        check_tensors(found, wanted, f"{path}, which is to hold a pose prior,")
+        if not k or (found["weights"] < 0).any() or found["weights"].sum() <= 0:
+            raise ValueError(f"{path} holds no pose prior (its components have no weight): {advice}")
+        return PosePrior(**found)
 
     def save(self, path: str | Path) -> None:
         """Write the prior to a safetensors file, replacing it."""

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from posebook.outside import check_tensors, existing
+
 # Of ImageNet's images, as torchvision's models take them.
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -25,16 +27,15 @@ def read_imagenet(
     Raises:
         FileNotFoundError, ValueError: no such file; not such weights.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; give the file of torchvision's {model} weights")
+    path = existing(path, f"give the file of torchvision's {model} weights")
     try:
         given = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(f"{path} is no file of torch weights ({type(error).__name__})") from error
     # Old files do not count batches.
     own = {name: value for name, value in network.state_dict().items() if not name.endswith("num_batches_tracked")}
-    found = {name: value for name, value in given.items() if name in own} if isinstance(given, dict) else {}
+    given = given if isinstance(given, dict) else {}
+    found = {name: value for name, value in given.items() if name in own and isinstance(value, Tensor)}
     wrong = [name for name in own if name not in found or found[name].shape != own[name].shape]
     if found and absent in given:
         raise ValueError(f"{path} is of a deeper network: it has '{absent}'; give torchvision's {model} weights")
@@ -43,6 +44,7 @@ def read_imagenet(
             f"{path} has no '{wrong[0]}' of shape {tuple(own[wrong[0]].shape)}; give torchvision's {model} weights, "
             f"to a network of {advice}"
         )
+    check_tensors(found, own, path)
     return network.state_dict() | found
 
 

@@ -10,10 +10,13 @@ are: they count until results/ in the current folder has one of that paper, and 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import get_type_hints
 
+from posebook.outside import read_text
 from posebook.paths import RESULTS, WORK, alone, check_writable, replacing
 
 # Where results are written, and looked for first, when nobody gives a folder.
@@ -77,14 +80,15 @@ def read(paper: str, folder: str | Path = FOLDER) -> Readings:
     """
     path = _file(paper, folder)
     found: Readings = {}
-    if not path.is_file():
+    if not path.exists():
         return found
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         if not line.strip():
             continue
         try:
             reading = Reading(**json.loads(line))
-        except (ValueError, TypeError) as error:
+            _check(reading)
+        except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(
                 f"{path}: line {number} is no reading ({error}); restore the file, or delete the line"
             ) from error
@@ -107,9 +111,24 @@ def append(readings: Iterable[Reading], folder: str | Path = FOLDER) -> None:
             if not lines:
                 continue
             before = _file(paper, folder)
-            text = before.read_text(encoding="utf-8") if before.is_file() else ""
+            text = read_text(before) if before.exists() else ""
             with replacing(path) as part:
                 part.write_text(text + "".join(lines), encoding="utf-8")
+
+
+def _check(reading: Reading) -> None:
+    """TypeError or ValueError where a field is not of its kind: verdicts follow from these."""
+    kinds = get_type_hints(Reading)
+    for name in ("paper", "variant", "dataset", "profile", "seed", "half", "digest", "test_images", "carried"):
+        if not isinstance(getattr(reading, name), kinds[name]):
+            raise TypeError(f"{name} is {getattr(reading, name)!r}")
+    if not isinstance(reading.readings, dict):
+        raise TypeError(f"readings are {reading.readings!r}")
+    for name, value in reading.readings.items():
+        for number in value if isinstance(value, list) else [value]:
+            fits = isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
+            if not fits and not (number is None and isinstance(value, list)):
+                raise ValueError(f"its {name} is {number!r}, which is no number")
 
 
 def _file(paper: str, folder: str | Path) -> Path:

@@ -28,9 +28,10 @@ from posebook.datasets import open_dataset
 from posebook.ledger.claim import claims_of
 from posebook.ledger.readings import Reading
 from posebook.ledger.work import Work
+from posebook.outside import check_tensors, read_text
 from posebook.paths import WORK, alone, check_writable, replacing
 from posebook.sample import Dataset
-from posebook.training.checkpoint import STATE, read_record
+from posebook.training.checkpoint import STATE, differing, read_record
 from posebook.training.loop import train
 from posebook.training.recipe import Recipe
 from posebook.training.runs import Run
@@ -95,7 +96,7 @@ def train_run(
         begin = time.monotonic()
         readings = paper.readings(network, test_set, plan.test_images, train_set)
         if paper.curve_readings is not None:
-            readings |= paper.curve_readings(json.loads((folder / HISTORY).read_text(encoding="utf-8")))
+            readings |= paper.curve_readings(_history(folder / HISTORY))
         # Larger than the weights, and of no more use.
         (folder / STATE).unlink(missing_ok=True)
     return Reading(
@@ -116,12 +117,25 @@ def weights_of(work: Work, runs: str | Path = RUNS) -> bytes | None:
     return (folder / "last.safetensors").read_bytes() if is_trained(work, folder) else None
 
 
+def _history(path: Path) -> list[dict]:
+    """The rows of a run's training history; ValueError where the file has something else."""
+    try:
+        rows = json.loads(read_text(path))
+        [(row["step"] + 0, row["loss"] + 0) for row in rows]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is no training history ({error!r}): delete its folder, and the run is trained again"
+        ) from error
+    return rows
+
+
 def network_of(work: Work, weights: bytes) -> nn.Module:
-    """A run's network with its weights."""
+    """A run's network with its weights; ValueError where they are not of this network."""
     from safetensors.torch import load
 
-    network = work.network(**work.settings)
-    network.load_state_dict(load(weights))
+    network, tensors = work.network(**work.settings), load(weights)
+    check_tensors(tensors, network.state_dict(), f"what is kept of {work}")
+    network.load_state_dict(tensors)
     return network
 
 
@@ -149,12 +163,30 @@ def is_under_way(work: Work, runs: str | Path) -> bool:
 
 
 def is_trained(work: Work, folder: Path) -> bool:
-    """Whether the folder's weights are those of the run's end, trained on as many threads as runs are now."""
+    """Whether the folder's weights are those of the run's end, trained on as many threads as runs are now.
+
+    Raises:
+        ValueError: they are of another run, or cannot be read.
+    """
     path = folder / "last.safetensors"
-    if not path.is_file():
+    if not path.exists():
         return False
-    about = read_record(path)["training"]
-    return about["steps"] >= work.recipe.steps and about.get("threads", THREADS) == THREADS
+    about = read_record(path)
+    told, wanted = about["training"], work.configuration
+    kinds = {"steps": int, "seconds": (int, float), "device": str, "threads": int, "versions": dict, "recipe": dict}
+    if wrong := [name for name, kind in kinds.items() if not isinstance(told.get(name), kind)]:
+        raise ValueError(f"{path} does not tell the {wrong[0]} of its run: move it away, and the run is trained again")
+    # As far as the file tells: those of older versions lack what has come since.
+    pairs = [
+        ({"model": about["model"]}, {"model": wanted["model"]}),
+        (about["settings"], wanted["settings"]),
+        (told["recipe"], wanted["recipe"]),
+    ]
+    for before, now in pairs:
+        shared = [name for name in now if name in before]
+        if others := differing({name: before[name] for name in shared}, {name: now[name] for name in shared}):
+            raise ValueError(f"{path} is of another run ({'; '.join(others)}): move it away, and {work} is trained")
+    return told["steps"] >= work.recipe.steps and told["threads"] == THREADS
 
 
 def root_of(dataset: str, data_root: str | Path | None) -> str | Path | None:

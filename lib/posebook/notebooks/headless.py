@@ -21,6 +21,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from posebook.extras import needs
 from posebook.notebooks.links import GLOSSARY
@@ -74,7 +75,9 @@ def find(paths: Iterable[str | Path] = ()) -> list[Path]:
     """
     found: list[Path] = []
     for path in [Path(p) for p in paths] or [NOTEBOOKS]:
-        within = sorted(p for p in path.rglob("*.ipynb") if not _hidden(p, path)) if path.is_dir() else [path]
+        within = [path]
+        if path.is_dir():
+            within = sorted(p for p in path.rglob("*.ipynb") if p.is_file() and not _hidden(p, path))
         if not within or within[0].suffix != ".ipynb" or not within[0].is_file():
             raise FileNotFoundError(f"there is no notebook at {path}: give an .ipynb file, or a folder of them")
         found += [p.resolve() for p in within]
@@ -188,7 +191,7 @@ def _run_cells(notebook: Path, output: Path, parameters: dict[str, Any], progres
             with ThreadPoolExecutor(1) as pool:
                 running = pool.submit(
                     papermill.execute_notebook,
-                    *(str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, output)),  # it fills these
+                    *(_literally(path) for path in (notebook, output)),
                     parameters=parameters,
                     kernel_name="python3",
                     language="python",
@@ -294,6 +297,11 @@ def run(
     return sorted(done, key=lambda executed: places.index(executed.file))
 
 
+def _literally(path: Path) -> str:
+    """A path as papermill takes it, which puts parameters where it finds braces."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
 def read_executed(file: Path) -> Executed:
     """What an executed notebook tells about itself."""
     with needs("study", "running notebooks"):
@@ -336,23 +344,27 @@ def write_index(output: Path) -> Path:
     rows = []
     for file in find([output]):
         try:
-            executed = read_executed(file)
-        except ValueError:  # cut off in the middle of writing, as a killed run leaves it
+            rows.append(_row(read_executed(file), output))
+        except Exception:  # cut off in the middle of writing, as a killed run leaves it, or none of this command's
             continue
-        page, slides = file.with_suffix(".html"), _slides_of(file)
-        summary = f"stopped at {executed.failure}" if executed.failure else executed.summary
-        cells = [_linked(page, executed.title, output) if page.exists() else html.escape(executed.title)]
-        cells[0] += f" ({_linked(slides, 'slides', output)})" if slides.exists() else ""
-        cells += [html.escape(text) for text in (summary, executed.profile, f"{executed.seconds:.0f} s")]
-        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     index = output / "index.html"
     with replacing(index) as part:
         part.write_text(_INDEX.format(rows="\n".join(rows)), encoding="utf-8")
     return index
 
 
+def _row(executed: Executed, output: Path) -> str:
+    page, slides = executed.file.with_suffix(".html"), _slides_of(executed.file)
+    summary = f"stopped at {executed.failure}" if executed.failure else executed.summary
+    cells = [_linked(page, executed.title, output) if page.exists() else html.escape(executed.title)]
+    cells[0] += f" ({_linked(slides, 'slides', output)})" if slides.exists() else ""
+    cells += [html.escape(text) for text in (summary, executed.profile, f"{executed.seconds:.0f} s")]
+    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
 def _linked(page: Path, text: str, output: Path) -> str:
-    return f'<a href="{html.escape(page.relative_to(output).as_posix())}">{html.escape(text)}</a>'
+    # A name may look like an address ("javascript:"), and hold what ends one.
+    return f'<a href="{quote(page.relative_to(output).as_posix())}">{html.escape(text)}</a>'
 
 
 _INDEX = """<!doctype html>

@@ -155,7 +155,7 @@ def _online(name: str, repository: str | None) -> list[str]:
     return [
         f"[Binder](https://mybinder.org/v2/gh/{owner_and_name}/{BRANCH}?urlpath=lab/tree/notebooks/{name}.ipynb)",
         f"[Colab](https://colab.research.google.com/github/{owner_and_name}/blob/{BRANCH}/notebooks/{name}.ipynb)",
-        f"[book](https://{owner.lower()}.github.io/{project}/{name}.html)",
+        f"[book](https://{owner.lower()}.github.io/{project}/notebooks/{name}.html)",
     ]
 
 

@@ -13,10 +13,13 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from posebook.ledger.claim import Claim, claims_of
-from posebook.network import Setting, check_settings, settings_of
-from posebook.training.checkpoint import load_into, read_record, with_suffix
+from posebook.network import Setting, check_settings, finds_joints, settings_of
+from posebook.outside import check_tensors
+from posebook.skeleton import SKELETONS
+from posebook.training.checkpoint import read_record, read_tensors, with_suffix
 from posebook.training.profile import Profile
 
 # Each network's paper, and its class there. Opened by name, so that a paper is imported when it is asked for.
@@ -34,6 +37,9 @@ NAMES = tuple(_NETWORKS)
 
 # Where a paper's profiles of a network are not its `PROFILES`.
 _PROFILES = {"look_into_person_parsing": "PARSING_PROFILES"}
+
+# No number among the settings of a network in a file is larger: images of that side take gigabytes already.
+LARGEST = 4096
 
 # Papers whose claims are in the ledger.
 PAPERS = ("soft_argmax", "part_groups", "multi_scale", "parsing_induced", "look_into_person")
@@ -97,13 +103,60 @@ def load_weights(path: str | Path, device: torch.device | str = "cpu") -> tuple[
         ValueError: it is broken, was not written by posebook, or does not fit the network it names.
     """
     path = with_suffix(path)
-    about = read_record(path)
+    about, weights = read_record(path), read_tensors(path)
+    try:
+        described = _described(about, len(weights))
+    except Exception as error:  # as many kinds as there are ways to describe no network
+        raise ValueError(f"{path} describes a network that posebook does not have: {error}") from error
+    check_tensors(weights, described.state_dict(), path)
     model = create(about["model"], **about["settings"])
-    load_into(model, path)
+    model.load_state_dict(weights)
     # What is not trained before a later phase has no part in the predictions of an earlier one.
     if "phase" in about["training"]:
         model.enter(about["training"]["phase"])
     return model.to(device).eval(), about
+
+
+def _described(about: dict, weights: int) -> nn.Module:
+    """The network that a file describes, on the meta device, where it takes no memory whatever its settings say.
+
+    Args:
+        weights: how many tensors the file has; a network has no more.
+
+    Raises:
+        ValueError, or as the network does: none of the catalogue's, or settings that it cannot have.
+    """
+    network = network_class(about["model"])
+    check_settings(network, about["settings"])
+    for name, default in settings_of(network).items():
+        value = about["settings"].get(name, default)
+        kinds = (int, float) if isinstance(default, float) else (type(default),)
+        if not isinstance(value, kinds) or isinstance(value, bool) != isinstance(default, bool):
+            raise ValueError(f"its setting {name} is {value!r}, and one like {default!r} is wanted")
+        if isinstance(value, int | float) and value > LARGEST:
+            raise ValueError(f"its setting {name} is {value}, and the largest is {LARGEST:,}")
+    made = 0
+
+    def count(_module: nn.Module, _name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal made
+        made += parameter is not None
+        if made > weights:
+            raise ValueError(f"it has more weights than the {weights} that the file holds")
+
+    counting = register_module_parameter_registration_hook(count)
+    try:
+        with torch.device("meta"):
+            model = create(about["model"], **about["settings"])
+    finally:
+        counting.remove()
+    joints = len(SKELETONS[about["skeleton"]])
+    if finds_joints(model) and model.settings["joints"] != joints:
+        raise ValueError(f"it finds {model.settings['joints']} joints, and {about['skeleton']} has {joints}")
+    phases = getattr(model, "phases", 1)
+    phase = about["training"].get("phase", 0)
+    if type(phase) is not int or not 0 <= phase < phases:
+        raise ValueError(f"its phase is {phase!r}, of {phases}")
+    return model
 
 
 def select(names: Iterable[str] = ()) -> list[Claim]:

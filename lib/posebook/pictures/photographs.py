@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from posebook.evaluation.inference import Box, parse_photograph, predict_photograph, read_picture
 from posebook.network import finds_joints, parses
+from posebook.outside import existing
 from posebook.paths import alone, replacing
 from posebook.pictures.label_maps import save_label_map, save_parsing_picture
 from posebook.pictures.poses import draw_pose, show_image
@@ -112,8 +113,7 @@ def read_boxes(path: str | Path) -> dict[str, Box]:
     Raises:
         FileNotFoundError, ValueError: no such file; another kind of file or line, or a name that is there twice.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no file of boxes at {path}")
+    existing(path, "give the file of boxes")
     boxes = {}
     try:
         with Path(path).open(newline="", encoding="utf-8-sig") as file:

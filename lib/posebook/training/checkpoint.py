@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from posebook.outside import existing, parse_json
 from posebook.paths import replacing
 from posebook.skeleton import SKELETONS
 
 STATE = "state.pt"
 
 _KEY = "posebook"
+_STATE_KEYS = ("configuration", "run", "parts")
 
 
 def save_weights(path: str | Path, model: nn.Module, name: str, skeleton: str, record: dict) -> Path:
@@ -64,15 +66,19 @@ def read_record(path: str | Path) -> dict:
     if not path.is_file():
         if path.with_suffix("").is_file():
             raise ValueError(f"{path.with_suffix('')} is not a file of posebook's weights, which end in .safetensors")
-        raise FileNotFoundError(f"there are no weights at {path}; `posebook train` makes some")
+        if not path.exists():
+            raise FileNotFoundError(f"there are no weights at {path}; `posebook train` makes some")
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(existing(path), framework="pt") as file:
             text = (file.metadata() or {}).get(_KEY)
     except SafetensorError as error:
         raise ValueError(f"{path} is not a whole safetensors file ({error}); get or train it again") from error
     if text is None:
         raise ValueError(f"{path} does not say which network it is of; load it with safetensors into your own")
-    about = json.loads(text)
+    about = parse_json(text, path, "model", "settings", "skeleton", "training")
+    for key, kind in (("model", str), ("settings", dict), ("skeleton", str), ("training", dict)):
+        if not isinstance(about[key], kind):
+            raise ValueError(f"{path} gives for {key} of its network {about[key]!r}: it was not written by posebook")
     if about["skeleton"] not in SKELETONS:
         known = ", ".join(SKELETONS)
         raise ValueError(
@@ -81,25 +87,16 @@ def read_record(path: str | Path) -> dict:
     return about
 
 
-def load_into(model: nn.Module, path: str | Path) -> None:
-    """Copy a file's weights into a network that has the same ones; ValueError says what does not fit."""
+def read_tensors(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a weights file; what raises as in `read_record`."""
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     path = with_suffix(path)
-    found, wanted = load_file(path), model.state_dict()
-    if missing := [key for key in wanted if key not in found]:
-        raise ValueError(f"{path} lacks {len(missing)} of the network's weights, the first is {missing[0]}")
-    if extra := [key for key in found if key not in wanted]:
-        raise ValueError(f"{path} has {len(extra)} weights that the network has not, the first is {extra[0]}")
-    for key, value in wanted.items():
-        if found[key].shape != value.shape:
-            raise ValueError(
-                f"{path}: {key} is {tuple(found[key].shape)}, the network's is {tuple(value.shape)}; "
-                "give the settings it was trained with"
-            )
-        if not found[key].isfinite().all():
-            raise ValueError(f"{path}: {key} holds values that are not numbers: the training had diverged")
-    model.load_state_dict(found)
+    try:
+        return load_file(existing(path))
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a whole safetensors file ({error}); get or train it again") from error
 
 
 def save_state(folder: Path, state: dict) -> None:
@@ -148,11 +145,14 @@ def load_state(folder: Path, configuration: dict) -> dict | None:
     path = folder / STATE
     if not path.exists():
         return None
+    existing(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds on a broken file
-        raise ValueError(f"{path} cannot be read ({error}); delete it, or start afresh") from error
-    if not isinstance(state, dict) or not {"configuration", "run", "parts"} <= state.keys():
+    except Exception as error:  # many kinds, and torch's own words for some advise to let the file run what it says
+        raise ValueError(
+            f"{path} cannot be read, for it is broken, or holds more than numbers and text; delete it, or start afresh"
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(state.get(key), dict) for key in _STATE_KEYS):
         raise ValueError(f"{path} is not the state of a run of posebook's; give another folder, or start afresh")
     if differences := differing(state["configuration"], configuration):
         raise ValueError(

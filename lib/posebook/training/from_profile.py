@@ -93,6 +93,8 @@ def train_by_profile(
     of_set = {name: value for name, value in of_set.items() if name in known}
     if "parts" in known and settings.get("parts", len(parts)) < len(parts):
         raise ValueError(f"{dataset} has {len(parts)} part labels, and parts is {settings['parts']}: leave it out")
+    if settings.get("joints", joints) != joints:
+        raise ValueError(f"{dataset} has {joints} joints, and joints is {settings['joints']}: leave it out")
     network = profile.network(**profile.settings | of_set | settings | frozen)
     if shares["train"] is not None and finds_joints(network):
         for split, some in sets.items():

@@ -335,11 +335,7 @@ def _means(pending: list[dict[str, Tensor]], step: int, folder: RunFolder) -> di
     if bad.any():
         row, column = bad.nonzero()[0].tolist()
         what = list(pending[0])[column]
-        kept = f"; the last good state is kept in {folder.path}" if folder.holds_state else ""
-        raise ValueError(
-            f"at step {step - len(pending) + row + 1} the {what} became {float(table[row, column])}{kept}. "
-            "Lower the learning rate, clip the gradient, or train with bf16 off"
-        )
+        raise folder.diverged(step - len(pending) + row + 1, f"{what} became {float(table[row, column])}")
     return dict(zip(pending[0], table.mean(0).tolist(), strict=True))
 
 

@@ -74,6 +74,13 @@ class RunFolder:
         """Whether there is a state to go on from."""
         return self.path is not None and (self.path / STATE).is_file()
 
+    def diverged(self, step: int, what: str) -> ValueError:
+        """What to say of a run that stopped being one of numbers."""
+        kept = f"; the last good state is kept in {self.path}" if self.holds_state else ""
+        return ValueError(
+            f"at step {step} the {what}{kept}. Lower the learning rate, clip the gradient, or train with bf16 off"
+        )
+
     def check(self) -> None:
         """OSError where the run could not be written: before it starts, and not when it is to be saved."""
         if not self.writes:
@@ -99,9 +106,16 @@ class RunFolder:
         state = load_state(self.path, self.configuration) if self.path else None
         if state is None:
             return Run()
-        for key, part in self.parts.items():
-            part.load_state_dict(state["parts"][key])
-        run = Run(**state["run"])
+        try:
+            for key, part in self.parts.items():
+                part.load_state_dict(state["parts"][key])
+            run = Run(**state["run"])
+            if [type(run.step), *map(type, map(run.history.get, ("training", "validation")))] != [int, list, list]:
+                raise ValueError("it does not say how far the run was")
+        except Exception as error:  # as many kinds as there are ways for a state to be another one
+            raise ValueError(
+                f"{self.path / STATE} is not the state of this run ({error}); give another folder, or start afresh"
+            ) from error
         # The kill may have come between the state and the weights that follow from it.
         if run.is_best:
             self.export(run, "best")
@@ -115,7 +129,14 @@ class RunFolder:
         return Run()
 
     def save(self, run: Run, weights: bool) -> None:
-        """The state; then, where asked, the weights that follow from it."""
+        """The state; then, where asked, the weights that follow from it.
+
+        Raises:
+            ValueError: weights that are not numbers, which no run goes on from.
+        """
+        for name, value in self.model.state_dict().items():
+            if not value.isfinite().all():
+                raise self.diverged(run.step, f"weights {name} hold values that are not numbers")
         if not self.writes:
             return
         parts = {key: part.state_dict() for key, part in self.parts.items()}

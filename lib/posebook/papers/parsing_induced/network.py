@@ -275,6 +275,8 @@ class ParsingInduced(HeatmapNetwork, ParsingNetwork):
         Raises:
             ValueError: either network has no learner, or they are of different settings.
         """
+        if not isinstance(other, ParsingInduced):
+            raise ValueError(f"a network {other.name} has no learner: give the weights of a parsing_induced")
         shared = ["backbone", "parsing_units", "features", "depth", "poolings"]
         if self.settings["backbone"] == "vgg16":  # hourglasses have batch norm in any case
             shared.append("norm")
