@@ -15,8 +15,8 @@ def _friendly(function: Callable | None = None, *, stopped: str = "") -> Callabl
     """Turn the errors that a person can meet into one sentence without a traceback. Goes below `@click.option`s.
 
     Ctrl-C and the signals that stop a process end it with a sentence too, and with the status that shells give them:
-    128 and the signal's number. An empty text, which a script with an unset variable gives, is refused: it is no name, and
-    not the default.
+    128 and the signal's number. An empty text, which a script with an unset variable gives, is refused: it is no name,
+    and not the default.
 
     Args:
         stopped: what is left of work that was stopped, and how it goes on.
