@@ -32,7 +32,7 @@ def course(tmp_path, monkeypatch):
         tagged("steps = 300", "parameters"),
         tagged(f"{imports}\nimport torch\ntorch.set_default_dtype(torch.float64)\nscale = 1"),
         new_code_cell("raise RuntimeError('not of the page')"),
-        new_markdown_cell("What came out above.\n\n## 2. Heights\n\nThis follows from it.\n\nMove the bar."),
+        new_markdown_cell("Above.\n\n## 2. Heights\n\nIt follows.\n\nMove the bar of [section 2](#2.-Heights)."),
         tagged(DRAW),
     ]
     second = [
@@ -57,7 +57,7 @@ def test_a_page_has_the_text_above_each_slider_and_the_cells_that_it_needs(cours
     assert start.endswith("given |= {'steps': 5}")
     assert cells == [
         "# Heights 1: by hand",
-        "## 2. Heights\n\nMove the bar.",
+        "## 2. Heights\n\nMove the bar of section 2.",
         "prepare('7_heights/1_first.ipynb', 1, 2)",
         "play('7_heights/1_first.ipynb', 5)",
         "# Heights 2: trained",

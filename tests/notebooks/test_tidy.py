@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from posebook.cli import main
 from posebook.notebooks import tidy as tidying
 from posebook.notebooks.links import ORDER
-from posebook.notebooks.tidy import KERNEL, WIDGET, as_text, course_outlines, tidied, tidy
+from posebook.notebooks.pages import WIDGET
+from posebook.notebooks.tidy import KERNEL, as_text, course_outlines, tidied, tidy
 from posebook.paths import NOTEBOOKS
 
 PICTURE = {"image/png": "iVBO", "text/plain": ["<Figure>"]}

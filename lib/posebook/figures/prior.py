@@ -71,7 +71,7 @@ class PosePrior:
         k = found["weights"].numel() if "weights" in found else 1
         shapes = {"weights": (k,), "means": (k, 32), "factors": (k, 32, 32), "longest": (len(MPII.limbs),)}
         shapes |= {"head": (2,), "reference_information": (16, 16)}
-        wanted = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+        wanted = {name: torch.empty(shape, dtype=torch.float32, device="meta") for name, shape in shapes.items()}
         check_tensors(found, wanted, f"{path}, which is to hold a pose prior,")
         if not k or (found["weights"] < 0).any() or found["weights"].sum() <= 0:
             raise ValueError(f"{path} holds no pose prior (its components have no weight): {advice}")

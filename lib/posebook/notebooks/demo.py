@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posebook.extras import needs
-from posebook.notebooks.headless import find, use_this_python
+from posebook.notebooks.headless import find, title_of, use_this_python
+from posebook.notebooks.references import unlinked
 from posebook.paths import NOTEBOOKS
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def pages() -> dict[str, list[Path]]:
     """The notebooks that each page is made of: a page per paper, one for the start and one for the ledger, by name."""
     found: dict[str, list[Path]] = {}
     for path in find([NOTEBOOKS]):
-        if any(_marked(cell) for cell in _cells(path)):
+        if any(_marked(cell) for cell in _read(path).cells):
             first = path.relative_to(NOTEBOOKS).parts[0]
             found.setdefault(re.sub(r"^\d+_", "", Path(first).stem), []).append(path)
     return found
@@ -60,11 +61,11 @@ def build(name: str, **parameters: Any) -> NotebookNode:
         new_code_cell(f"from posebook.notebooks.demo import given, on_click, play, prepare\n\ngiven |= {parameters!r}")
     ]
     for path in known[name]:
-        notebook, cells, needed, text = path.relative_to(NOTEBOOKS).as_posix(), _cells(path), [], []
-        page.append(new_markdown_cell(f"# {_title(path)}"))
+        notebook, cells, needed, text = path.relative_to(NOTEBOOKS).as_posix(), _read(path).cells, [], []
+        page.append(new_markdown_cell(f"# {title_of(_read(path), path)}"))
         for number, cell in enumerate(cells):
             if cell.cell_type == "markdown":
-                text += cell.source.split("\n\n")
+                text += unlinked(cell.source).split("\n\n")  # a page has no other pages beside it
             if not _marked(cell):
                 continue
             if "explore(" not in cell.source:
@@ -90,7 +91,7 @@ def play(notebook: str, *numbers: int) -> Any:
     """
     import torch
 
-    cells = _cells(NOTEBOOKS / notebook)
+    cells = _read(NOTEBOOKS / notebook).cells
     space = _namespaces.setdefault(notebook, {"__name__": "__main__"})
     usual, result = torch.get_default_dtype(), None
     try:
@@ -166,11 +167,11 @@ def serve(
     return subprocess.Popen(command, env=os.environ | {"PYTHONWARNINGS": "ignore"})
 
 
-def _cells(path: Path) -> list[NotebookNode]:
+def _read(path: Path) -> NotebookNode:
     with needs("study", "a page of sliders"):
         import nbformat
 
-    return nbformat.read(path, as_version=4).cells
+    return nbformat.read(path, as_version=4)
 
 
 def _marked(cell: NotebookNode) -> bool:
@@ -179,8 +180,3 @@ def _marked(cell: NotebookNode) -> bool:
 
 def _headings(text: list[str]) -> list[str]:
     return [line for paragraph in text for line in paragraph.splitlines() if line.startswith("#")]
-
-
-def _title(path: Path) -> str:
-    texts = [cell.source for cell in _cells(path) if cell.cell_type == "markdown"]
-    return next((line.lstrip("# ") for line in _headings(texts)), path.stem)

@@ -302,6 +302,13 @@ def _literally(path: Path) -> str:
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
+def title_of(notebook: Any, file: Path) -> str:
+    """A notebook's first heading, or its file's name where it has none."""
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    headings = [line for text in texts for line in text.splitlines() if line.startswith("# ")]
+    return headings[0].lstrip("# ").strip() if headings else file.stem
+
+
 def read_executed(file: Path) -> Executed:
     """What an executed notebook tells about itself."""
     with needs("study", "running notebooks"):
@@ -312,14 +319,6 @@ def read_executed(file: Path) -> Executed:
     # The record of another run may have come along with the notebook: only this run's tells how this one ended.
     ending = notebook.metadata.get("posebook", {})
     ended = ending.get("start_time") == about.get("start_time", "")
-    headings = [
-        line.lstrip("# ").strip()
-        for cell in notebook.cells
-        if cell.cell_type == "markdown"
-        for line in cell.source.splitlines()
-        if line.startswith("# ")
-    ]
-    title = headings[0] if headings else file.stem
     printed = [
         line.strip()
         for cell in notebook.cells
@@ -331,8 +330,8 @@ def read_executed(file: Path) -> Executed:
     ]
     return Executed(
         file=file,
-        title=title,
-        summary=printed[-1] if printed else title,
+        title=title_of(notebook, file),
+        summary=printed[-1] if printed else title_of(notebook, file),
         profile=about.get("parameters", {}).get("profile", ""),
         seconds=about.get("duration") or 0.0,
         failure=ending["failure"] if ended else "an unknown cell: it was interrupted",

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from copy import deepcopy
+from collections.abc import Iterable
+from copy import copy, deepcopy
 from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 from posebook.extras import needs
 from posebook.paths import alone, replacing
 
-_WIDGET = "application/vnd.jupyter.widget-view+json"
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 _HEADING = re.compile(r"##? ")
 
@@ -142,14 +143,25 @@ def without_widgets(notebook: Any) -> Any:
     still = deepcopy(notebook)
     still.metadata.pop("widgets", None)
     for cell in still.cells:
-        outputs = cell.get("outputs", [])
-        # All that a widget without a picture has to show is its Python name.
-        bare = [out for out in outputs if _WIDGET in out.get("data", {}) and set(out.data) <= {_WIDGET, "text/plain"}]
-        if bare:
-            cell["outputs"] = [out for out in outputs if out not in bare]
-        for out in outputs:
-            out.get("data", {}).pop(_WIDGET, None)
+        if cell.cell_type == "code":
+            cell["outputs"] = still_outputs(cell["outputs"])
     return still
+
+
+def still_outputs(outputs: Iterable[Any]) -> list[Any]:
+    """A cell's outputs with pictures in the place of widgets; a widget that brings none is left out."""
+    kept = []
+    for output in outputs:
+        data = output.get("data", {})
+        if WIDGET in data:
+            rest = {kind: value for kind, value in data.items() if kind != WIDGET}
+            # All that a widget without a picture has to show is its Python name.
+            if rest.keys() <= {"text/plain"}:
+                continue
+            output = copy(output)
+            output["data"] = rest
+        kept.append(output)
+    return kept
 
 
 def install_mathjax(static: Path) -> Path:

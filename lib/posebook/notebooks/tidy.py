@@ -13,12 +13,11 @@ from typing import Any
 
 from posebook.notebooks.headless import find
 from posebook.notebooks.links import chapter_of, link_row
+from posebook.notebooks.pages import still_outputs
 from posebook.notebooks.references import Outline, linked
 from posebook.paths import NOTEBOOKS, replacing
 
 LINKS = "links"  # tag and id of the cell of links
-
-WIDGET = "application/vnd.jupyter.widget-view+json"
 
 # Which kernel a notebook is for, without the version of the Python that it ran in.
 KERNEL = {
@@ -123,14 +122,5 @@ def _tidied_cell(cell: Mapping[str, Any]) -> dict[str, Any]:
     """A cell without records of its execution and without placeholders of widgets."""
     cell = {**cell, "metadata": {key: value for key, value in cell["metadata"].items() if key not in _RECORDS}}
     if cell["cell_type"] == "code":
-        cell["outputs"] = [new for output in cell["outputs"] if (new := _tidied_output(output)) is not None]
+        cell["outputs"] = still_outputs(cell["outputs"])
     return cell
-
-
-def _tidied_output(output: Mapping[str, Any]) -> dict[str, Any] | None:
-    """An output without the placeholder of a widget; None where nothing else was in it but the widget's name."""
-    data = output.get("data", {})
-    if WIDGET not in data:
-        return dict(output)
-    rest = {kind: value for kind, value in data.items() if kind != WIDGET}
-    return {**output, "data": rest} if rest.keys() - {"text/plain"} else None

@@ -289,7 +289,7 @@ def test_soft_argmax_of_a_gaussians_logarithm_is_finer_than_a_quarter_of_a_cell(
 
 @pytest.mark.parametrize("name", ["soft_argmax", "soft_argmax_detection"])
 def test_weights_bring_the_network_back(name, tmp_path):
-    model = small(name).eval()
+    model = small(name, joints=16).eval()
     path = save_weights(tmp_path / "w", model, name, "mpii", {"steps": 1})
     again, about = load_weights(path)
     assert again.settings == json.loads(json.dumps(model.settings)) == about["settings"]
