@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import io
 import json
 import multiprocessing
@@ -18,11 +19,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing import forkserver
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from random import Random
 
 import nbformat
 import numpy as np
+import pytest
 import torch
 from nbformat.v4 import new_code_cell, new_notebook
 from PIL import Image
@@ -37,9 +41,15 @@ from small_sets import lip
 MARK = "POSEBOOK_CAMPAIGN"
 # What a command's process says when nothing is left to be stopped but Python.
 OVER = "(the command is over)"
+# What commands import when they are run.
+IMPORTED = [
+    __name__, "torch._dynamo", "tqdm.auto", "papermill", "nbclient", "nbconvert", "joblib", "matplotlib.pyplot",
+    "posebook.datasets.fetch", "posebook.datasets.packed", "posebook.ledger.measure", "posebook.notebooks.headless",
+    "posebook.pictures.photographs", "posebook.training.from_profile", "posebook.papers",
+]  # fmt: skip
 
 TINY = [
-    "--steps", "60", "--batch-size", "4", "--size", "32", "--set", "features=8", "--set", "depth=1", "--device", "cpu",
+    "--steps", "32", "--batch-size", "4", "--size", "32", "--set", "features=8", "--set", "depth=1", "--device", "cpu",
 ]  # fmt: skip
 
 
@@ -77,11 +87,9 @@ class Command:
         self.kind, self.folder = kind, folder
         self.mark = f"{time.time_ns()}"
         self.out = folder.parent / f"{folder.name}.{self.mark}"
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__, "torch._dynamo", "tqdm.auto"])
         before = self._written()
         given = (kind.command, kind.launcher, folder, self.out, self.mark, largest, unread, home)
-        self.process = context.Process(target=_command, args=given)
+        self.process = _forks().Process(target=_command, args=given)
         self.process.start()
         # Work has begun when a file tells so; where there were some before, perhaps none does.
         while self.process.is_alive() and not self.out.exists():
@@ -119,6 +127,18 @@ class Command:
         while (found := _marked(self.mark)) and time.monotonic() < end:
             time.sleep(0.1)
         return found
+
+
+@functools.cache
+def _forks() -> BaseContext:
+    """What starts processes that have imported everything, which takes seconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(IMPORTED)
+    # Python 3.11 does not hand it the folders that it looks for modules in, and leaves out what it does not find.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+        forkserver.ensure_running()
+    return context
 
 
 def _command(
@@ -166,7 +186,7 @@ def _save_often() -> None:
     """Have training save its state every few steps, and validate."""
     from posebook.papers.hourglass import profiles
 
-    often = {"log_every": 2, "save_every": 4, "validate_every": 12, "validation_images": 8}
+    often = {"log_every": 2, "save_every": 4, "validate_every": 8, "validation_images": 8}
     profiles.PROFILES["quick"] = profiles.PROFILES["quick"].but(recipe=often)
 
 
@@ -191,7 +211,7 @@ def nothing(folder: Path) -> None:
     """Nothing is needed."""
 
 
-def photographs(folder: Path, count: int = 12) -> None:
+def photographs(folder: Path, count: int = 6) -> None:
     drawn = np.random.default_rng(0)
     (folder / "in").mkdir()
     for number in range(count):
