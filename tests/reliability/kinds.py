@@ -43,7 +43,7 @@ MARK = "POSEBOOK_CAMPAIGN"
 OVER = "(the command is over)"
 # What commands import when they are run.
 IMPORTED = [
-    __name__, "torch._dynamo", "tqdm.auto", "papermill", "nbclient", "nbconvert", "joblib", "matplotlib.pyplot",
+    __name__, "torch._dynamo", "tqdm.auto", "papermill", "nbclient", "nbconvert", "joblib", "matplotlib.pyplot", "scipy.stats",
     "posebook.datasets.fetch", "posebook.datasets.packed", "posebook.ledger.measure", "posebook.notebooks.headless",
     "posebook.pictures.photographs", "posebook.training.from_profile", "posebook.papers",
 ]  # fmt: skip
@@ -405,7 +405,8 @@ def _fault(command: Command, number: int) -> str | None:
     # What torchrun says of a signal, and its status, are its own.
     if number != signal.SIGKILL and not command.kind.launcher:
         over = status == 0 or (status == -number and OVER in command.said)
-        if "Traceback" in command.said:
+        # What comes after is Python's own end, which a signal may meet as well.
+        if "Traceback" in command.said.partition(OVER)[0]:
             return f"a traceback: {command.said[-1500:]}"
         if not over and (status != 128 + number or "Stopped by" not in command.said):
             return f"status {status}: {command.said[-500:]}"

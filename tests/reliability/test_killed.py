@@ -17,7 +17,7 @@ KILL, TERM, INT = signal.SIGKILL, signal.SIGTERM, signal.SIGINT
 # processes take long to start, and are in the long form alone.
 MOMENTS = {
     "train": [(INT, 0.3), (KILL, 0.5), (TERM, 0.2)],
-    "ledger": [(KILL, 0.6), (INT, 0.2)],
+    "ledger": [(KILL, 0.5), (INT, 0.1)],
     "data pack": [(KILL, 0.5), (TERM, 0.4), (INT, 0.6)],
     "data fetch": [(KILL, 0.4), (INT, 0.3), (TERM, 0.3)],
     "predict": [(TERM, 0.3), (KILL, 0.6), (INT, 0.2)],
