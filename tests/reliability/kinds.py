@@ -44,9 +44,8 @@ OVER = "(the command is over)"
 # What commands import when they are run.
 IMPORTED = [
     __name__, "torch._dynamo", "tqdm.auto", "papermill", "nbclient", "nbconvert", "joblib", "matplotlib.pyplot",
-    "scipy.stats",
-    "posebook.datasets.fetch", "posebook.datasets.packed", "posebook.ledger.measure", "posebook.notebooks.headless",
-    "posebook.pictures.photographs", "posebook.training.from_profile", "posebook.papers",
+    "scipy.stats", "posebook.datasets.fetch", "posebook.datasets.packed", "posebook.ledger.measure",
+    "posebook.notebooks.headless", "posebook.papers", "posebook.pictures.photographs", "posebook.training.from_profile",
 ]  # fmt: skip
 
 TINY = [
