@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,6 +68,24 @@ def test_nobody_who_reads_on_ends_it_quietly(tmp_path, name):
     command = Command(kind, tmp_path, unread=True)
     assert command.wait() == 1
     assert all(word not in command.said for word in ("Traceback", "Error", "Broken pipe"))
+
+
+@pytest.mark.parametrize(("name", "lost"), [("train", "out"), ("data fetch", "out"), ("data pack", "in")])
+def test_a_folder_that_is_removed_under_a_command_is_made_again_or_told_of(tmp_path, name, lost):
+    with serving() as address:
+        kind = kinds(address)[name]
+        if name == "train":
+            kind = replace(kind, starts="out/state.pt")
+        kind.prepare(tmp_path)
+        command = Command(kind, tmp_path)
+        shutil.rmtree(tmp_path / lost, ignore_errors=True)
+        assert command.wait() in (0, 1), command.said
+    assert "Traceback" not in command.said
+    if command.wait() == 0:
+        assert kind.result(tmp_path)
+    else:
+        assert "Error: " in command.said
+        assert not list(tmp_path.glob("lip.pack*"))
 
 
 def test_a_home_is_not_needed(tmp_path):

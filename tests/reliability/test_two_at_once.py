@@ -5,11 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from posebook.notebooks import headless
 from posebook.paths import alone, replacing
 from reliability.kinds import Command, half_files, kinds, serving, whole
 
@@ -43,6 +45,28 @@ def test_two_commands_in_one_place_do_not_mix(tmp_path, name, lock, status, sent
     assert "Traceback" not in one.said + other.said
     assert kind.result(folder) == expected
     assert half_files(folder) == []
+
+
+def test_two_that_run_one_notebook_take_turns(tmp_path, monkeypatch, capsys):
+    at_it, most = [], []
+
+    def cells(notebook: Path, output: Path, *_) -> None:
+        at_it.append(output)
+        most.append(len(at_it))
+        time.sleep(0.3)
+        at_it.remove(output)
+
+    monkeypatch.setattr(headless, "_run_cells", cells)
+    monkeypatch.setattr(headless, "_finish", lambda *_: None)
+    monkeypatch.setattr(headless, "read_executed", lambda output: headless.Executed(output, "", "", "", 0.0, None))
+    notebook, output = tmp_path / "a.ipynb", tmp_path / "out/a.ipynb"
+    notebook.touch()
+    with ThreadPoolExecutor(2) as pool:
+        done = [pool.submit(headless.execute, notebook, output, {}, progress=False) for _ in range(2)]
+        assert [one.result().file for one in done] == [output, output]
+    assert most == [1, 1]
+    assert "Another process is at " in capsys.readouterr().err
+    assert list(output.parent.iterdir()) == []
 
 
 def write_often(path: Path, letter: str) -> None:
