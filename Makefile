@@ -6,6 +6,7 @@
 #   PROFILE=quick       how long the notebooks of `make run` take: quick, study or paper
 #   MINUTES=9           how long `make gpu` takes
 #   OUTPUT=runs/gpu     where it leaves what is to be brought back
+#   MOMENTS=20          how often `make campaign` stops each command, by each signal
 
 # Kept bytecode lets a process start in a third of the time; pip leaves it to the first import.
 unexport PYTHONDONTWRITEBYTECODE
@@ -15,16 +16,18 @@ JOBS ?= 2
 PROFILE ?= quick
 MINUTES ?= 9
 OUTPUT ?= runs/gpu
+MOMENTS ?= 20
 
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help run test lab demo bench book reproduce gpu gpu-wheels
+.PHONY: help run test campaign lab demo bench book reproduce gpu gpu-wheels
 
 help:
 	@echo 'make run        execute every notebook into runs/ at profile quick; ends with runs/index.html'
 	@echo 'make test       ruff, the unit tests, and every notebook against its committed outputs'
+	@echo 'make campaign   stop every long-running command at random moments, go on, and print what was lost (hours)'
 	@echo 'make lab        JupyterLab on the notebooks'
 	@echo 'make demo       the sliders of the notebooks as pages without code, in a browser'
 	@echo 'make bench      measure speed beside what a user would pick instead'
@@ -44,6 +47,9 @@ test: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest notebooks tests -n $(JOBS) --dist loadfile --no-loadscope-reorder \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout 300 --nbval-kernel-startup-timeout 180
+
+campaign: $(INSTALLED)
+	$(BIN)/python tests/reliability/campaign.py --moments $(MOMENTS)
 
 # What the notebooks show runs only where they are trusted, as one is that was executed on this machine.
 lab: $(INSTALLED)

@@ -203,26 +203,24 @@ def _jobs_that_pay(job: Job, profile: str) -> tuple[int, dict[int, float]]:
     """How many runs at a time make the most steps together, and the steps a second of each number tried."""
     from joblib import Parallel, delayed
 
-    from posebook.ledger.runs import threads_of
-
     rates = {}
     # The most first: joblib keeps the processes, and starting them is most of the time.
     for count in (2, 1) if job.tiny else (8, 4, 1):
-        tried = delayed(_pace)(job.device, profile, threads_of(count), 1 if job.tiny else 6)
+        tried = delayed(_pace)(job.device, profile, 1 if job.tiny else 6)
         rates[count] = sum(Parallel(n_jobs=count)([tried] * count))
         print(f"{count} at a time: {rates[count]:.1f} steps/s", flush=True)
     return max(rates, key=rates.get), rates
 
 
-def _pace(device: str, profile: str, threads: int, seconds: int) -> float:
+def _pace(device: str, profile: str, seconds: int) -> float:
     """Steps a second of a run of the ledger, its first steps left out."""
     import torch
 
     from posebook.compute.processes import pick_device
-    from posebook.ledger.runs import train_work, training_sets
+    from posebook.ledger.runs import THREADS, train_work, training_sets
     from posebook.ledger.work import works
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(THREADS)
     work = works("part_groups", "figures", profile, (0,))[0]
     dataset, small = training_sets(work, None, pick_device(device))
     recipe = replace(work.recipe, steps=None, minutes=seconds / 60, log_every=2)

@@ -98,13 +98,13 @@ class Toy(nn.Module):
 AUGMENTATION = Augmentation(scale=0.1, rotation=10, flip=0.5, brightness=0.1)
 
 
-def toy_run(output, steps: int = 60, progress: bool = False, **options):
+def toy_run(output, steps: int = 60, progress: bool = False, save_every: int = 5, **options):
     """A run with everything in it that a resume must bring back. Returns the network and the run."""
     torch.manual_seed(0)
     model = Toy()
     recipe = Recipe(
         steps=steps, batch_size=8, learning_rate=1e-2, clip=5, ema=0.9, bf16=False, log_every=5, validate_every=10,
-        validation_images=16, save_every=5,
+        validation_images=16, save_every=save_every,
     )  # fmt: skip
     given = {"augmentation": AUGMENTATION, "validation": Squares("validation", seed=1)} | options
     return model, train(model, Squares(), recipe, output=output, progress=progress, **given)

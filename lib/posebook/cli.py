@@ -3,30 +3,56 @@
 from __future__ import annotations
 
 import functools
+import os
+import signal
+import sys
 from collections.abc import Callable
 
 import click
 
 
-def _friendly(function: Callable) -> Callable:
+def _friendly(function: Callable | None = None, *, stopped: str = "") -> Callable:
     """Turn the errors that a person can meet into one sentence without a traceback. Goes below `@click.option`s.
 
-    An empty text, which a script with an unset variable gives, is refused: it is no name, and not the default.
+    Ctrl-C and the signals that stop a process end it with a sentence too, and with the status that shells give them:
+    128 and the signal's number. An empty text, which a script with an unset variable gives, is refused: it is no name,
+    and not the default.
+
+    Args:
+        stopped: what is left of work that was stopped, and how it goes on.
     """
+    if function is None:
+        return functools.partial(_friendly, stopped=stopped)
 
     @functools.wraps(function)
     def wrapper(*arguments, **options):
+        from posebook.compute.ending import ignore_signals, signals_stop
+
         try:
             for name, value in options.items():
                 if value == "" or (isinstance(value, tuple) and "" in value):
                     raise ValueError(f"{name.replace('_', '-')} is given, and is empty: give it, or leave it out")
-            return function(*arguments, **options)
+            with signals_stop():
+                return function(*arguments, **options)
         except BrokenPipeError:  # `posebook ... | head`: who read has had enough, and click ends quietly
             raise
         except (ValueError, OSError, ModuleNotFoundError) as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(_sentence(error)) from error
+        except KeyboardInterrupt as error:
+            ignore_signals()  # a second Ctrl-C is not to end what is ending in a traceback
+            number = getattr(error, "number", signal.SIGINT)
+            called = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+            click.echo(f"\nStopped by {called}{': ' * bool(stopped)}{stopped}", err=True)
+            sys.exit(128 + number)
 
     return wrapper
+
+
+def _sentence(error: Exception) -> str:
+    """An error in words; the system's own with the file that it is about, and without its number."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -113,7 +139,7 @@ def data_describe(name: str, root: str, split: str | None, output: str | None, t
 @click.option("--part", help="Only this part of a set that comes in several: annotations or images.")
 @click.option("--from", "url", help="Another address to take the archive from.")
 @click.option("--sha256", help="What the archive's SHA-256 must be.")
-@_friendly
+@_friendly(stopped="what came is kept where it can be taken up again: the same command goes on from there")
 def data_fetch(name: str, root: str, part: str | None, url: str | None, sha256: str | None) -> None:
     """Download the set NAME into the folder ROOT; the same again goes on where it broke off."""
     from posebook.datasets.fetch import fetch
@@ -134,7 +160,7 @@ def data_fetch(name: str, root: str, part: str | None, url: str | None, sha256: 
     type=click.Choice(["train", "validation", "test"]),
     help="Only this split; may be given again.  [default: all]",
 )
-@_friendly
+@_friendly(stopped="nothing was written, and the same command begins anew")
 def data_pack(name: str, root: str, out: str, size: int, splits: tuple[str, ...]) -> None:
     """Crop the people of the set NAME in the folder ROOT once into the file OUT, which training reads much faster."""
     from posebook.datasets.packed import check, pack
@@ -159,7 +185,7 @@ def data_pack(name: str, root: str, out: str, size: int, splits: tuple[str, ...]
     show_default=True,
     help="What is written of each: a web page, or slides beside it. Both open without a network.",
 )
-@_friendly
+@_friendly(stopped="what was executed is kept, and the same command executes all of it again")
 def run(
     notebooks: tuple[str, ...],
     profile: str,
@@ -205,7 +231,9 @@ def demo(names: tuple[str, ...], port: int, no_browser: bool) -> None:
         server = serve(names, Path(folder), port, not no_browser)
         try:
             code = server.wait()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
+            if getattr(error, "number", signal.SIGINT) != signal.SIGINT:
+                server.terminate()
             server.wait()  # it was interrupted too, and ends its kernels
             code = 0
     if code:
@@ -481,7 +509,7 @@ def prior_check(path: str | None, samples: int, seed: int) -> None:
     default=0,
     show_default=True,
     type=click.IntRange(0, 2**63 - 1),
-    help="Of weights, batches and augmentation.",
+    help="Of weights, batches and augmentation. The same numbers take as many threads (OMP_NUM_THREADS).",
 )
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda; auto takes a GPU where there is one.")
 @click.option("--imagenet", help="File of torchvision's weights to start from: VGG16, ResNet-50 or ResNet-101.")
@@ -489,7 +517,7 @@ def prior_check(path: str | None, samples: int, seed: int) -> None:
 @click.option("--output", help="Folder for state, weights and scores.  [default: runs/MODEL-DATASET-PROFILE]")
 @click.option("--resume/--fresh", default=True, show_default=True, help="Go on with the run in the folder, or anew.")
 @click.option("--tensorboard", is_flag=True, help="Also write a TensorBoard log.")
-@_friendly
+@_friendly(stopped="the same command goes on from the last state that was saved")
 def train(
     model: str,
     dataset: str,
@@ -546,7 +574,7 @@ def train(
 @click.option("--scales", default="1", show_default=True, help="Magnifications to average over, as 0.9,1,1.1.")
 @click.option("--flip/--no-flip", default=True, show_default=True, help="Look at the mirror image too.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda; auto takes a GPU where there is one.")
-@_friendly
+@_friendly(stopped="what was written is whole, and the same command begins anew")
 def predict(
     images: tuple[str, ...],
     weights: str | None,
@@ -642,7 +670,7 @@ def predict(
 @click.option("--draw", is_flag=True, help="Draw what is known: a picture per paper, and one of all.")
 @click.option("--markdown", is_flag=True, help="Write what is known as README.md into the results.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per claim, and all else to stderr.")
-@_friendly
+@_friendly(stopped="what was measured is stored, and the same command goes on where it was")
 def ledger(
     claims: tuple[str, ...],
     budget: str | None,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import os
-import signal
+import platform
 import subprocess
 import sys
 import time
@@ -25,7 +24,7 @@ from posebook.ledger.claim import claims_of
 from posebook.ledger.forecast import Paces
 from posebook.ledger.measure import measure
 from posebook.ledger.readings import read
-from posebook.ledger.runs import OutOfTime, clock, run_folder, threads_of, train_all, train_run, weights_of
+from posebook.ledger.runs import HISTORY, THREADS, OutOfTime, clock, run_folder, train_all, train_run, weights_of
 from posebook.ledger.work import SKELETON_OF, Work, base_of, works
 from posebook.papers import PAPERS, load_weights, select
 from posebook.papers.parsing_induced import claims as parsing_induced
@@ -280,18 +279,48 @@ def test_one_process_waits_for_another_at_the_same_run(tmp_path, capsys, trained
     assert "Another process is at regression, seed 0" in capsys.readouterr().err
 
 
-def test_a_run_ends_with_the_command_that_started_it(tmp_path, monkeypatch, trained):
-    parents, threads = iter([7, 1]), torch.get_num_threads()
+def test_a_run_is_the_same_however_many_threads_there_are(tmp_path, monkeypatch, trained):
+    one = train_run(BASE, tmp_path / "one", device="cpu", progress=False)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        other = train_run(BASE, tmp_path / "two", device="cpu", progress=False)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert (one.threads, other.threads) == (THREADS, THREADS)
+    assert one.readings == other.readings
+    assert weights_of(BASE, tmp_path / "two")
+    # Weights that several threads trained are another run's, and so is what was read off them.
+    monkeypatch.setattr(runs_module, "THREADS", 2)
+    assert weights_of(BASE, tmp_path / "two") is None
+    assert replace(one, threads=2).key != one.key
 
-    def leave(code: int) -> None:
-        raise SystemExit(code)
 
-    monkeypatch.setattr(runs_module.os, "getppid", lambda: next(parents))
-    monkeypatch.setattr(runs_module.os, "_exit", leave)
-    with pytest.raises(SystemExit):
-        runs_module._train_elsewhere(BASE, tmp_path, None, "cpu", threads, None, math.inf, False)
-    assert trained
-    assert weights_of(BASE, tmp_path) is None
+@pytest.mark.parametrize("state", [True, False])
+def test_a_kill_between_weights_and_history_loses_nothing(tmp_path, monkeypatch, trained, state):
+    """The state gives the history again; where that is gone too, the run is trained anew."""
+    monkeypatch.setitem(PROFILES, "tiny", TINY.but(recipe={"steps": 4, "log_every": 1}))
+    ledger = claims_of("soft_argmax")
+    with_curve = replace(ledger, curve_readings=lambda rows: {"rows": float(len(rows))})
+    monkeypatch.setattr(runs_module, "claims_of", lambda paper: with_curve)
+
+    def kill(path):
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs_module, "replacing", kill)
+        with pytest.raises(SystemExit):
+            train_run(BASE, tmp_path, device="cpu", progress=False)
+    folder = run_folder(BASE, tmp_path)
+    assert weights_of(BASE, tmp_path)
+    assert not (folder / HISTORY).exists()
+    if not state:
+        (folder / STATE).unlink()
+    steps = []
+    reading = train_run(BASE, tmp_path, device="cpu", progress=False, callback=lambda run: steps.append(run.step))
+    assert reading.readings["rows"] == 4
+    assert steps == ([] if state else [1, 2, 3, 4])
 
 
 def test_several_at_a_time_do_not_disturb_each_other(tmp_path, capfd):
@@ -305,7 +334,7 @@ def test_several_at_a_time_do_not_disturb_each_other(tmp_path, capfd):
     done = list(train_all(wanted, tmp_path / "a", device="cpu", jobs=2))
     assert {(some.variant, some.seed) for some in done} == {("one_block", 0), ("one_block", 1)}
     assert capfd.readouterr().err.count("step 20 of 20") == 2
-    assert {some.threads for some in done} == {threads_of(2)}
+    assert {some.threads for some in done} == {THREADS}
     with parallel_config("threading"):
         (alone,) = train_all(wanted[:1], tmp_path / "b", device="cpu", jobs=2)
     first = next(some for some in done if some.seed == 0)
@@ -318,32 +347,6 @@ from posebook.ledger.measure import measure
 from posebook.papers import select
 measure(select(["soft_argmax_context"]), "figures", "quick", 2, device="cpu", runs=sys.argv[1], folder=sys.argv[2])
 """
-
-
-def test_killed_at_any_moment_it_loses_only_what_was_under_way(tmp_path):
-    """Over training, reading and appending: the store is whole after each kill, and what is in it stays."""
-    command = [sys.executable, "-c", KILLED, str(tmp_path / "runs"), str(tmp_path / "readings")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    before: dict = {}
-    for number in range(8):
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(4 + 1.7 * number)
-        over = process.poll() is not None
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        found = read("soft_argmax", tmp_path / "readings")
-        assert before.items() <= found.items()
-        path = tmp_path / "readings/soft_argmax.jsonl"
-        assert not path.exists() or path.read_text().endswith("}\n")
-        before = found
-        if over:
-            break
-    assert subprocess.run(command, env=environment, capture_output=True).returncode == 0
-    found = read("soft_argmax", tmp_path / "readings")
-    assert len(found) == 5
-    assert before.items() <= found.items()
-    lines = (tmp_path / "readings/soft_argmax.jsonl").read_text().splitlines()
-    assert len(lines) == 5
 
 
 def test_two_processes_at_once_train_each_run_once(tmp_path):
@@ -380,7 +383,7 @@ def test_a_process_takes_what_no_other_one_is_at(tmp_path, trained, tiny):
 def test_steps_are_timed_as_many_at_a_time_as_there_will_be_runs():
     work = Work("soft_argmax", "one_block", "figures", "quick", 0)
     alone, both = (Paces(None, "cpu", jobs, "runs") for jobs in (1, 2))
-    assert both.trained_on == (alone.trained_on[0], threads_of(2))
+    assert both.trained_on == alone.trained_on == platform.machine()
     step, reading = both._timed(work)
     assert 0 < step < 60
     assert reading == pytest.approx(step * work.plan.test_images / work.recipe.batch_size)

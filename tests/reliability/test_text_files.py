@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from damage import damaged, few, refusal
-from posebook.cli import main
+from posebook.cli import _sentence, main
 from posebook.datasets.mpii import read_annotations
 from posebook.datasets.photographs import in_folder
 from posebook.datasets.tables import read_fields, read_table
@@ -153,3 +153,10 @@ def test_parameters_that_look_like_code_stay_text(tmp_path):
     run = CliRunner().invoke(main, ["describe", "hourglass", "--set", "stacks=__import__('os').system('touch evil')"])
     assert run.exit_code == 1
     assert "give a whole number" in run.output
+
+
+def test_the_systems_errors_are_told_with_their_file_and_without_their_number(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError) as caught:
+        (tmp_path / "file" / "under").open()
+    assert _sentence(caught.value) == f"{tmp_path}/file/under: Not a directory"

@@ -4,6 +4,7 @@ import json
 import math
 import multiprocessing
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -275,6 +276,10 @@ def test_bad_recipes_and_batches():
         Recipe(steps=1, batch_size=0)
     with pytest.raises(ValueError, match="below 1"):
         Recipe(steps=1, ema=1.0)
+    with pytest.raises(ValueError, match="steps is 1000000000000000000000; give at most 1,000,000,000,000"):
+        Recipe(steps=10**21)
+    with pytest.raises(ValueError, match="batch_size is 1000000000; give at most 65,536"):
+        Recipe(steps=1, batch_size=10**9)
     with pytest.raises(ValueError, match="validation images are 64 pixels and the network takes 32"):
         train(Toy(), Squares(), Recipe(steps=1), validation=Squares(size=64), progress=False)
 
@@ -390,6 +395,29 @@ def test_killed_and_resumed_is_as_never_killed(tmp_path):
     for part in ("training", "validation"):
         once, resumed = ([{**row, "seconds": 0} for row in history[part]] for history in histories)
         assert once == resumed
+
+
+def test_ctrl_c_saves_the_run_at_its_next_row(tmp_path):
+    _, straight = toy_run(tmp_path / "straight", steps=30)
+
+    def interrupt(run: Run) -> None:
+        if run.step == 15:  # between two validations, where nothing is due to be saved
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        toy_run(tmp_path / "stopped", steps=30, callback=interrupt, save_every=1000)
+    assert torch.load(tmp_path / "stopped/state.pt", weights_only=True)["run"]["step"] == 15
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    _, run = toy_run(tmp_path / "stopped", steps=30, save_every=1000)
+    assert losses(run) == losses(straight)
+    assert same_weights(tmp_path / "straight/last.safetensors", tmp_path / "stopped/last.safetensors")
+
+
+def test_a_new_run_has_no_scores_of_the_old_one(tmp_path):
+    toy_run(tmp_path, steps=10)
+    (tmp_path / "test.json").write_text("{}")
+    toy_run(tmp_path, steps=10, fresh=True)
+    assert not (tmp_path / "test.json").exists()
 
 
 def phased(output=None, callback=None, **options):

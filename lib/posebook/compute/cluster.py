@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from posebook.compute.ending import end_with
 from posebook.extras import needs
 
 # Seconds in which a scheduler has to answer, and then its first worker to be there.
@@ -92,15 +94,23 @@ def is_elsewhere() -> bool:
 def as_they_end(jobs: Iterable, count: int) -> Iterator:
     """What joblib's `delayed` jobs give, each as it ends: `count` at a time here, on a cluster one per worker.
 
-    Closed before its end, it stops what runs in processes of this machine. What runs on a cluster goes on to its end,
-    unless it asks `is_wanted`.
+    Closed before its end, it stops what runs in processes of this machine, and these end with this one. What runs on a
+    cluster goes on to its end, unless it asks `is_wanted`.
     """
     from joblib import Parallel
 
+    if not is_elsewhere():
+        parent = os.getpid()
+        jobs = ((_ending_with, (parent, function, *given), options) for function, given, options in jobs)
     # No batches: what has ended would wait for the rest of its batch. A cluster is sent all at once, so that workers
     # that join it later find some.
     ahead = "all" if is_elsewhere() else "2 * n_jobs"
     return Parallel(n_jobs=count, batch_size=1, pre_dispatch=ahead, return_as="generator_unordered")(jobs)
+
+
+def _ending_with(parent: int, function: Callable, *given: Any, **options: Any) -> Any:
+    end_with(parent)
+    return function(*given, **options)
 
 
 def check_worker() -> None:

@@ -11,6 +11,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from posebook.compute.ending import end_with
+
 
 def processes() -> tuple[int, int]:
     """This process's number, and how many there are."""
@@ -40,6 +42,8 @@ def join_processes(device: torch.device | str) -> torch.device:
     device = torch.device(device)
     if "LOCAL_RANK" not in os.environ:
         return device
+    # torchrun stops its processes when it is stopped, but not when it is killed.
+    end_with(os.getppid(), ctrl_c=True)
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)

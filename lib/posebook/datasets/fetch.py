@@ -21,11 +21,13 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
-from posebook.datasets.sets import SETS
-from posebook.paths import check_writable
+from posebook.datasets.sets import SETS, Archive
+from posebook.paths import alone, check_writable, lacks_room, replacing
 
 TIMEOUT = 30
 _CHUNK = 1 << 20
+# In the folder of a set: what is being unpacked, and what is whole and being moved to its place.
+_UNPACKING, _UNPACKED = ".unpacking-", ".unpacked"
 
 # An archive of photographs is hardly smaller than they are, and one of annotations a few times: what unpacks to more
 # than this times its own size, and to more than the floor, is none of theirs. Each file counts as a block at least.
@@ -43,8 +45,9 @@ def fetch(
     """Download a set into a folder, verify and unpack it.
 
     A download that breaks off stays as `ARCHIVE.part` where it can be taken up again, and the same call does so.
-    Archives are unpacked in a temporary folder inside `root` and moved when they are whole. Nothing that is there is
-    overwritten. What is there already is not downloaded.
+    Archives are unpacked in a temporary folder inside `root` and moved when they are whole; what a killed call left of
+    it is removed. Nothing that is there is overwritten. What is there already is not downloaded. Of two calls for one
+    folder, the second waits for the first.
 
     Args:
         name: one of `SETS`.
@@ -72,20 +75,32 @@ def fetch(
     if len(archives) > 1 and (url or sha256):
         raise ValueError(f"{name} comes as {', '.join(a.part for a in archives)}: say which part the address is of")
     check_writable(root)
-    for archive in archives:
-        there = [root / given for given in archive.gives if (root / given).exists()]
-        if len(there) == len(archive.gives):
-            continue
-        if there:
-            raise ValueError(f"{there[0]} is there and the rest of {name} is not: move it away, then fetch again")
-        file = download(url or archive.url, root, sha256, progress)
-        try:
-            unpack(file, root, archive.gives)
-        except ValueError:  # what is wrong with the archive will not mend; no room may
-            _forget(file)
-            raise
-        _forget(file)
+    with alone(root / ".fetching.lock", f"fetching into {root}"):
+        for archive in archives:
+            _get(name, archive, root, url, sha256, progress)
     return [root / given for archive in archives for given in archive.gives]
+
+
+def _get(name: str, archive: Archive, root: Path, url: str | None, sha256: str | None, progress: bool) -> None:
+    """One of a set's archives, downloaded and unpacked where it is not there."""
+    _move(root / _UNPACKED, root, archive.gives)
+    for left in root.glob(f"{_UNPACKING}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    there = [root / given for given in archive.gives if (root / given).exists()]
+    if len(there) == len(archive.gives):
+        _forget(_part_of(url or archive.url, root))
+        return
+    if there:
+        raise ValueError(f"{there[0]} is there and the rest of {name} is not: move it away, then fetch again")
+    file = download(url or archive.url, root, sha256, progress)
+    try:
+        unpack(file, root, archive.gives)
+    except Exception as error:
+        # What is wrong with the archive will not mend, and it would be unpacked again for ever; the disk may.
+        if not isinstance(error, OSError) or not (lacks_room(error) or error.errno is None):
+            _forget(file)
+        raise
+    _forget(file)
 
 
 def download(url: str, folder: Path, sha256: str | None = None, progress: bool = True) -> Path:
@@ -104,8 +119,7 @@ def download(url: str, folder: Path, sha256: str | None = None, progress: bool =
     address = urlsplit(url)
     if address.scheme not in ("http", "https") or not address.hostname:
         raise ValueError(f"'{url}' is not a web address: it must start with http:// or https://")
-    name = PurePosixPath(address.path).name or "archive"
-    file = folder / f"{name}.part"
+    file = _part_of(url, folder)
     about = _read_note(file, url)
     have = file.stat().st_size if about else 0
     if about is None or have > about["size"]:
@@ -137,8 +151,11 @@ def _receive(url: str, file: Path, about: dict | None, have: int, progress: bool
         size = have + int(length) if length.isdecimal() and len(length) < 16 else None
         version = _version(reply)
         _room(file.parent, (size or 0) - have)
+        if not have:  # what is there is of another version, and is not to be taken for this one's
+            file.unlink(missing_ok=True)
         if size and version:
-            note.write_text(json.dumps({"url": url, "size": size, "version": version}))
+            with replacing(note) as part:
+                part.write_text(json.dumps({"url": url, "size": size, "version": version}))
         else:
             note.unlink(missing_ok=True)
         problem = _save(reply, file, have, size, progress)
@@ -201,6 +218,11 @@ def _continues(reply: HTTPResponse, have: int, about: dict) -> bool:
     return reply.headers.get("Content-Range") == expected and _version(reply) == about["version"]
 
 
+def _part_of(url: str, folder: Path) -> Path:
+    """Where an address is downloaded to."""
+    return folder / f"{PurePosixPath(urlsplit(url).path).name or 'archive'}.part"
+
+
 def _note(file: Path) -> Path:
     """Where it is written down what a partial download is a part of."""
     return file.with_name(f"{file.name}.json")
@@ -245,7 +267,7 @@ def unpack(file: Path, root: Path, gives: tuple[str, ...]) -> None:
             member that is a link, a device or a sparse file or would lie outside its folder.
         OSError: no room.
     """
-    inside = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=root))
+    inside = Path(tempfile.mkdtemp(prefix=_UNPACKING, dir=root))
     left = max(FLOOR, MOST_TIMES * file.stat().st_size)
     try:
         for member, stream in _members(file, left):
@@ -263,16 +285,25 @@ def unpack(file: Path, root: Path, gives: tuple[str, ...]) -> None:
         top = next((f for f in folders if all((f / given).exists() for given in gives)), None)
         if top is None:
             raise ValueError(f"{_called(file)} does not hold {' and '.join(gives)}: it is not the set's archive")
-        # What the set must have comes last, so that a folder that looks whole is whole.
-        for entry in sorted(top.iterdir(), key=lambda entry: entry.name in gives):
-            if not (root / entry.name).exists():
-                entry.rename(root / entry.name)
+        top.rename(root / _UNPACKED)
+        _move(root / _UNPACKED, root, gives)
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise ValueError(f"{_called(file)} names a file twice ({error.filename}): it is damaged") from error
     except _DAMAGED as error:
         raise ValueError(f"{_called(file)} is damaged ({error}): fetch it again") from error
     finally:
         shutil.rmtree(inside, ignore_errors=True)
+
+
+def _move(unpacked: Path, root: Path, gives: tuple[str, ...]) -> None:
+    """Move what is in a folder into another one, but for what is there; a call that was killed is gone on with."""
+    if not unpacked.is_dir():
+        return
+    # What the set must have comes last, so that a folder that looks whole is whole.
+    for entry in sorted(unpacked.iterdir(), key=lambda entry: entry.name in gives):
+        if not (root / entry.name).exists():
+            entry.rename(root / entry.name)
+    shutil.rmtree(unpacked)
 
 
 # What the standard library raises on archives that are damaged, or made to look like one.

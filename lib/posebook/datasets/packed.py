@@ -173,7 +173,7 @@ def pack(
 
     Raises:
         ValueError: an odd size, a split named twice or unknown, or a set that cannot be packed.
-        OSError: no room for it, or what opening the set raises.
+        OSError: no room for it, another process is writing it, or what opening the set raises.
     """
     from tqdm import tqdm
 
@@ -202,7 +202,7 @@ def pack(
     if total > free:
         raise OSError(f"{out} would take {total / 1e9:.1f} GB and {out.parent} has {free / 1e9:.1f} GB free")
     with (
-        replacing(out) as part,
+        replacing(out, wait=False) as part,
         part.open("wb") as file,
         tqdm(total=sum(d.length for d in datasets.values()), desc=name, unit="im", disable=not progress) as bar,
     ):

@@ -13,7 +13,7 @@ import torch
 from posebook.compute.cluster import as_they_end, is_elsewhere
 from posebook.compute.processes import device_name, pick_device
 from posebook.ledger.readings import Readings
-from posebook.ledger.runs import is_trained, run_folder, threads_of, train_work, training_sets
+from posebook.ledger.runs import THREADS, is_trained, run_folder, threads, train_work, training_sets
 from posebook.ledger.work import Work
 from posebook.training.checkpoint import STATE
 
@@ -27,7 +27,7 @@ class Paces:
     Attributes:
         jobs: how many runs are trained at a time.
         found: seconds of a step and of reading, by variant; filled as they are asked for.
-        trained_on: what readings call the device there, and how many threads a run has.
+        trained_on: what readings call the device there.
 
     Raises:
         ValueError: there is no such device.
@@ -38,13 +38,13 @@ class Paces:
     jobs: int
     runs: str | Path
     found: dict[Work, tuple[float, float]] = field(default_factory=dict)
-    trained_on: tuple[str, int] = field(init=False)
+    trained_on: str = field(init=False)
 
     def __post_init__(self) -> None:
         if is_elsewhere():
-            self.trained_on = self._at_a_time(_machine, self.device, None)[0]
+            self.trained_on = self._at_a_time(_machine, self.device)[0]
         else:
-            self.trained_on = _machine(self.device, threads_of(self.jobs))
+            self.trained_on = _machine(self.device)
 
     def seconds(self, work: Work, readings: Readings) -> float:
         """How long a run will take, or what is left of it takes."""
@@ -62,12 +62,12 @@ class Paces:
         return max(ends)
 
     def _stored(self, variant: Work, readings: Readings) -> tuple[float, float] | None:
-        """As runs of the same network took on such a device, with as many threads."""
+        """As runs of the same network took on such a device."""
         like = [
             some
             for some in readings.values()
             if (some.variant, some.dataset, some.profile) == (variant.variant, variant.dataset, variant.profile)
-            and (some.device, some.threads) == self.trained_on
+            and (some.device, some.threads) == (self.trained_on, THREADS)
             and not (some.half or some.carried)
         ]
         if not like:
@@ -85,7 +85,7 @@ class Paces:
         """
         root = self.data_root and Path(self.data_root).resolve()
         run = replace(work, half=False)
-        step = statistics.median(self._at_a_time(_time_step, run, root, self.device, self.trained_on[1]))
+        step = statistics.median(self._at_a_time(_time_step, run, root, self.device))
         return step, step * (work.plan.test_images or 3000) / work.recipe.batch_size
 
     def _at_a_time(self, function: Callable, *arguments: object) -> list:
@@ -105,21 +105,17 @@ class Paces:
             return 0
 
 
-def _machine(device: str, threads: int | None) -> tuple[str, int]:
-    """What readings call the device here, and the threads; None: as many as torch has."""
-    return device_name(pick_device(device)), threads or torch.get_num_threads()
+def _machine(device: str) -> str:
+    """What readings call the device here."""
+    return device_name(pick_device(device))
 
 
-def _time_step(work: Work, data_root: Path | None, device: str, threads: int) -> float:
+def _time_step(work: Work, data_root: Path | None, device: str) -> float:
     """Seconds of one of the run's steps, by a few of them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with threads(THREADS):
         dataset, small = training_sets(work, data_root, pick_device(device))
         recipe = replace(work.recipe, steps=8, minutes=0.25, log_every=1)
         rows = train_work(work, recipe, dataset, None, small=small).history["training"]
-    finally:
-        torch.set_num_threads(before)
     first, last = rows[0], rows[-1]
     # The first step is slow, and it is all there is where it took the quarter of a minute.
     return (last["seconds"] - first["seconds"]) / (len(rows) - 1) if len(rows) > 1 else first["seconds"]

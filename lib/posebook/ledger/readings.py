@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import get_type_hints
 
 from posebook.outside import read_text
-from posebook.paths import RESULTS, WORK, check_writable, replacing
+from posebook.paths import RESULTS, WORK, alone, check_writable, replacing
 
 # Where results are written, and looked for first, when nobody gives a folder.
 OWN = WORK / "results"
@@ -61,8 +61,12 @@ class Reading:
 
     @property
     def key(self) -> tuple[str, str, int | None]:
-        """What two readings of the same run, on the same people, have in common."""
-        return self.digest, self.dataset, self.test_images
+        """What two readings of the same run, on the same people, have in common.
+
+        A run on several threads, as older ones may be, is another run: its sums come in another order.
+        """
+        digest = self.digest if self.threads == 1 else f"{self.digest} on {self.threads} threads"
+        return digest, self.dataset, self.test_images
 
 
 Readings = dict[tuple[str, str, int | None], Reading]
@@ -95,15 +99,13 @@ def read(paper: str, folder: str | Path = FOLDER) -> Readings:
 
 def append(readings: Iterable[Reading], folder: str | Path = FOLDER) -> None:
     """Add readings to the files of their papers, but for those that are there."""
-    from filelock import FileLock
-
     folder = check_writable(folder)
     by_paper: dict[str, list[Reading]] = {}
     for reading in readings:
         by_paper.setdefault(reading.paper, []).append(reading)
     for paper, added in by_paper.items():
         path = folder / f"{paper}.jsonl"
-        with FileLock(folder / f".{paper}.lock"):
+        with alone(folder / f".{paper}.lock"):
             there = read(paper, folder)
             lines = [_line(some) for some in added if some.key not in there or there[some.key].carried > some.carried]
             if not lines:

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -30,7 +29,7 @@ from posebook.ledger.claim import claims_of
 from posebook.ledger.readings import Reading
 from posebook.ledger.work import Work
 from posebook.outside import check_tensors, read_text
-from posebook.paths import WORK, check_writable, replacing
+from posebook.paths import WORK, alone, check_writable, replacing
 from posebook.sample import Dataset
 from posebook.training.checkpoint import STATE, differing, read_record
 from posebook.training.loop import train
@@ -40,6 +39,9 @@ from posebook.training.runs import Run
 RUNS = WORK / "runs" / "ledger"
 # Beside a run's weights: the rows of its training history.
 HISTORY = "history.json"
+# Sums over several threads come in another order, so that their number is a part of what a run is. One is what all
+# machines have, and small networks gain little from a second: more cores are for more runs at a time.
+THREADS = 1
 
 
 def run_folder(work: Work, runs: str | Path = RUNS) -> Path:
@@ -60,7 +62,7 @@ def train_run(
     """Train a run, or go on with it, and read off it what its paper's claims need.
 
     A run that another process works on is waited for. A finished one keeps its weights, `last.safetensors`, and is not
-    trained again.
+    trained again. It computes on `THREADS` threads, however many torch has.
 
     Args:
         learner: the weights of the run that gives this one its learner, as `weights_of` has them; None trains that run
@@ -71,13 +73,17 @@ def train_run(
     """
     folder = run_folder(work, runs)
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(work, folder):
+    with alone(folder / "lock", f"{work} ({folder})"), threads(THREADS):
         plan, where = work.plan, pick_device(device)
         train_set, small = training_sets(work, data_root, where)
         test_set = open_dataset(
             work.dataset, "test", root_of(work.dataset, data_root), plan.size, where, **work.options
         )
-        if not is_trained(work, folder):
+        paper = claims_of(work.paper)
+        # A kill may have come between weights and history. The state, which is there until both are read, gives it
+        # again without a step; where that is gone, the run is trained anew.
+        lacks_history = paper.curve_readings is not None and not (folder / HISTORY).is_file()
+        if lacks_history or not is_trained(work, folder):
             if work.learner is not None and learner is None:
                 train_run(work.learner, runs, data_root, device, progress=progress)
                 learner = weights_of(work.learner, runs)
@@ -88,9 +94,8 @@ def train_run(
         network = network_of(work, weights_of(work, runs)).to(where).eval()
         about = read_record(folder / "last.safetensors")["training"]
         begin = time.monotonic()
-        paper = claims_of(work.paper)
         readings = paper.readings(network, test_set, plan.test_images, train_set)
-        if paper.curve_readings is not None and (folder / HISTORY).is_file():
+        if paper.curve_readings is not None:
             readings |= paper.curve_readings(_history(folder / HISTORY))
         # Larger than the weights, and of no more use.
         (folder / STATE).unlink(missing_ok=True)
@@ -134,16 +139,15 @@ def network_of(work: Work, weights: bytes) -> nn.Module:
     return network
 
 
-def _alone(work: Work, folder: Path) -> AbstractContextManager:
-    """A context that one process at a time is in. The system ends it with its process, however that comes about."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / "lock")
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """A context in which torch computes on so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
     try:
-        return lock.acquire(blocking=False)
-    except Timeout:
-        print(f"Another process is at {work} ({folder}): waiting for it", file=sys.stderr, flush=True)
-        return lock.acquire()
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def is_under_way(work: Work, runs: str | Path) -> bool:
@@ -159,7 +163,7 @@ def is_under_way(work: Work, runs: str | Path) -> bool:
 
 
 def is_trained(work: Work, folder: Path) -> bool:
-    """Whether the folder's weights are those of the run's end.
+    """Whether the folder's weights are those of the run's end, trained on as many threads as runs are now.
 
     Raises:
         ValueError: they are of another run, or cannot be read.
@@ -182,7 +186,7 @@ def is_trained(work: Work, folder: Path) -> bool:
         shared = [name for name in now if name in before]
         if others := differing({name: before[name] for name in shared}, {name: now[name] for name in shared}):
             raise ValueError(f"{path} is of another run ({'; '.join(others)}): move it away, and {work} is trained")
-    return told["steps"] >= work.recipe.steps
+    return told["steps"] >= work.recipe.steps and told["threads"] == THREADS
 
 
 def root_of(dataset: str, data_root: str | Path | None) -> str | Path | None:
@@ -237,13 +241,6 @@ def train_work(
     )
 
 
-def threads_of(jobs: int) -> int:
-    """How many threads each of so many runs has: its share of the cores; alone, what torch takes."""
-    from joblib import cpu_count
-
-    return torch.get_num_threads() if jobs == 1 else max(1, cpu_count() // jobs)
-
-
 class OutOfTime(Exception):
     """The time that the ledger was given is over; the run that was under way goes on where it was the next time."""
 
@@ -256,13 +253,12 @@ def train_all(
     jobs: int = 1,
     deadline: float = math.inf,
 ) -> Iterator[Reading]:
-    """Train runs, `jobs` at a time, each on its share of the cores, and give what is read off each as it ends.
+    """Train runs, `jobs` at a time, each on one core, and give what is read off each as it ends.
 
-    Those whose networks give others their learners come first. Small networks gain little from a second thread, so that
-    as many jobs as cores are faster than one on all of them.
+    Those whose networks give others their learners come first.
 
-    Within `on_cluster` they are trained by the cluster's workers, one at a time each, with the threads that torch has
-    there. Machines need not share a disk: a learner's weights come back here, and go with the runs that need them.
+    Within `on_cluster` they are trained by the cluster's workers, one at a time each. Machines need not share a disk: a
+    learner's weights come back here, and go with the runs that need them.
 
     Args:
         runs: folder of the runs. Workers of a cluster use a folder of this name on their machines; for `RUNS`, their
@@ -275,10 +271,10 @@ def train_all(
     from joblib import delayed
 
     elsewhere = is_elsewhere()
-    threads, place = threads_of(jobs), runs
+    place = runs
     if elsewhere:
         # Workers run in other folders, and may have posebook elsewhere.
-        threads, place = None, None if Path(runs) == RUNS else Path(runs).resolve()
+        place = None if Path(runs) == RUNS else Path(runs).resolve()
         data_root = data_root and Path(data_root).resolve()
     taken = dict.fromkeys(work.learner for work in wanted if work.learner)
     first = [learner for learner in taken if not is_trained(learner, run_folder(learner, runs))]
@@ -289,12 +285,15 @@ def train_all(
                 yield train_run(work, runs, data_root, device, learner=learners[work], callback=_watch(deadline))
             continue
         calls = (
-            delayed(_train_elsewhere)(work, place, data_root, device, threads, learners[work], deadline, work in first)
+            delayed(_train_elsewhere)(
+                work, place, data_root, device, elsewhere, learners[work], deadline, work in first
+            )
             for work in some
         )
-        for reading, files in as_they_end(calls, jobs):
-            _keep(reading, files, runs)
-            yield reading
+        with closing(as_they_end(calls, jobs)) as done:
+            for reading, files in done:
+                _keep(reading, files, runs)
+                yield reading
 
 
 def _watch(deadline: float) -> Callable[[Run], None]:
@@ -310,7 +309,7 @@ def _train_elsewhere(
     runs: str | Path | None,
     data_root: str | Path | None,
     device: str,
-    threads: int | None,
+    on_worker: bool,
     learner: bytes | None,
     deadline: float,
     gives: bool,
@@ -319,30 +318,25 @@ def _train_elsewhere(
 
     Args:
         runs: None takes this process's own `RUNS`.
-        threads: None on a cluster's worker, which was started with its share of the cores.
+        on_worker: whether this is a cluster's worker.
 
     Returns:
         What was read off the run, and its files that others need, by their names, if asked for.
     """
     runs = RUNS if runs is None else runs
-    if threads is None:
+    if on_worker:
         check_worker()
         check_writable(runs)
-    else:
-        torch.set_num_threads(threads)
-    steps, told, parent = work.recipe.steps, -1, os.getppid()
+    steps, told = work.recipe.steps, -1
     watch = _watch(deadline)
 
     def tell(run: Run) -> None:
         nonlocal told
         watch(run)
-        # Who kills the command means its runs as well. A worker is left for those of others, whatever its own parent
-        # does; here, an exception would have this process take the next run.
-        if threads is None:
-            if not is_wanted():
-                raise OutOfTime
-        elif os.getppid() != parent:
-            os._exit(1)
+        # Who kills the command means its runs as well. A worker is left for those of others; processes of this machine
+        # end with the command (`as_they_end`).
+        if on_worker and not is_wanted():
+            raise OutOfTime
         if 10 * run.step // steps > told:
             told = 10 * run.step // steps
             left = clock(run.seconds / run.step * (steps - run.step))

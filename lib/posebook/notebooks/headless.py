@@ -12,9 +12,12 @@ import html
 import json
 import os
 import platform
+import signal
 import sys
 import warnings
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,7 @@ from urllib.parse import quote
 from posebook.extras import needs
 from posebook.notebooks.links import GLOSSARY
 from posebook.notebooks.pages import reveal_source, write_page, write_slides, write_text
-from posebook.paths import INSTALLED, NOTEBOOKS, check_writable
+from posebook.paths import INSTALLED, NOTEBOOKS, alone, check_writable, replacing
 
 # Parameters that name a place. They are made absolute, since a notebook does not run where the command was given.
 PLACES = ("data_root", "output_dir", "weights")
@@ -155,44 +158,70 @@ def execute(
     Raises:
         FileNotFoundError: the notebook is not on this machine.
     """
-    with needs("study", "running notebooks"):
-        import papermill
-        from nbclient.exceptions import DeadKernelError
-
     if not notebook.is_file():
         raise FileNotFoundError(f"there is no {notebook} on {platform.node()}: {_SHARE}")
     use_this_python()
     output.parent.mkdir(parents=True, exist_ok=True)
-    for page in (output.with_suffix(".html"), _slides_of(output)):
-        page.unlink(missing_ok=True)
+    with alone(output.with_name(f".{output.name}.lock"), str(_shown(output))):
+        for page in (output.with_suffix(".html"), _slides_of(output)):
+            page.unlink(missing_ok=True)
+        failure = _run_cells(notebook, output, parameters, progress)
+        _finish(output, notebook.parent, failure, static or output.parent / STATIC, slides)
+        return read_executed(output)
+
+
+def _run_cells(notebook: Path, output: Path, parameters: dict[str, Any], progress: bool) -> str | None:
+    """Execute a notebook's cells and write them as they end; why it stopped, or None."""
+    with needs("study", "running notebooks"):
+        import papermill
+        from jupyter_client import AsyncKernelManager
+        from nbclient.exceptions import DeadKernelError
+
+    kernels = []
+
+    class Kernel(AsyncKernelManager):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            kernels.append(self)
+
     for attempt in range(1, START_ATTEMPTS + 1):
-        failure = None
         try:
-            papermill.execute_notebook(
-                _literally(notebook),
-                _literally(output),
-                parameters=parameters,
-                kernel_name="python3",
-                language="python",
-                cwd=output.parent if INSTALLED and notebook.is_relative_to(NOTEBOOKS) else notebook.parent,
-                start_timeout=START_TIMEOUT,
-                progress_bar={"desc": notebook.name} if progress else False,
-                # A kernel tells of its own sockets, and of the interrupt that comes before it is shut down, whether or
-                # not anything was running: no news to a reader of notebooks, who learns of a dead kernel from nbclient.
-                extra_arguments=["--log-level=CRITICAL"],
-            )
+            # In a thread of its own, for in a process's first one nbclient takes signals for itself, and a Ctrl-C
+            # would look like a kernel that died.
+            with ThreadPoolExecutor(1) as pool:
+                running = pool.submit(
+                    papermill.execute_notebook,
+                    *(_literally(path) for path in (notebook, output)),
+                    parameters=parameters,
+                    kernel_name="python3",
+                    language="python",
+                    cwd=output.parent if INSTALLED and notebook.is_relative_to(NOTEBOOKS) else notebook.parent,
+                    start_timeout=START_TIMEOUT,
+                    progress_bar={"desc": notebook.name} if progress else False,
+                    # A kernel tells of its own sockets, and of the interrupt that comes before it is shut down, whether
+                    # or not anything was running: no news to a reader of notebooks, who learns of a dead kernel from
+                    # nbclient.
+                    extra_arguments=["--log-level=CRITICAL"],
+                    kernel_manager_class=Kernel,
+                )
+                try:
+                    running.result()
+                except KeyboardInterrupt:
+                    # The thread ends when its kernel has.
+                    for kernel in kernels:
+                        with suppress(AttributeError, OSError):
+                            os.killpg(kernel.provisioner.pid, signal.SIGKILL)
+                    raise
         except papermill.PapermillExecutionError as error:
-            failure = f"{error.ename}: {error.evalue}"
+            return f"{error.ename}: {error.evalue}"
         except DeadKernelError:
-            failure = "the kernel died, as it does when memory runs out"
+            return "the kernel died, as it does when memory runs out"
         except RuntimeError as error:
             # Kernels that start at the same time can pick the same port, and then one of them does not come up.
-            if attempt < START_ATTEMPTS:
-                continue
-            failure = f"the kernel did not come up: {error}"
-        break
-    _finish(output, notebook.parent, failure, static or output.parent / STATIC, slides)
-    return read_executed(output)
+            if attempt == START_ATTEMPTS:
+                return f"the kernel did not come up: {error}"
+        else:
+            return None
 
 
 def run(
@@ -245,7 +274,11 @@ def run(
     pages = {"slides": slides, "static": output / STATIC}
     ended = as_they_end((delayed(execute)(*step, progress=single, **pages) for step in plan), jobs)
     done = []
-    with tqdm(total=len(plan), unit="notebook", disable=single) as bar, warnings.catch_warnings():
+    with (
+        closing(ended),
+        tqdm(total=len(plan), unit="notebook", disable=single) as bar,
+        warnings.catch_warnings(),
+    ):
         # joblib warns of the notebooks that a failing one cancels, which is what is wanted.
         warnings.filterwarnings("ignore", message=".*have been cancelled", category=UserWarning)
         for executed in ended:
@@ -314,7 +347,8 @@ def write_index(output: Path) -> Path:
         except Exception:  # cut off in the middle of writing, as a killed run leaves it, or none of this command's
             continue
     index = output / "index.html"
-    index.write_text(_INDEX.format(rows="\n".join(rows)), encoding="utf-8")
+    with replacing(index) as part:
+        part.write_text(_INDEX.format(rows="\n".join(rows)), encoding="utf-8")
     return index
 
 
@@ -409,7 +443,8 @@ def _finish(executed: Path, folder: Path, error: str | None, static: Path, slide
         "start_time": notebook.metadata.papermill.start_time,
         "failure": f"{_last_cell(notebook)}: {' '.join(error.split())}" if error else None,
     }
-    nbformat.write(notebook, executed)
+    with replacing(executed) as part:
+        part.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
     notebook.metadata["title"] = read_executed(executed).title  # what a browser's tab says
     write_page(notebook, executed.with_suffix(".html"), folder, static)
     if slides:

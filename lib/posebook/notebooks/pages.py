@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable
 from copy import copy, deepcopy
 from html.parser import HTMLParser
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from posebook.extras import needs
-from posebook.paths import replacing
+from posebook.paths import alone, replacing
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -270,13 +269,12 @@ def _package(name: str) -> Path:
 
 def _installed(source: Path, target: Path) -> Path:
     """A copy of a folder, made whole or not at all: several notebooks may end at the same time and want it."""
-    if not target.is_dir():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as part:
-            copy = shutil.copytree(source, Path(part) / target.name)
-            try:
-                copy.rename(target)
-            except OSError:
-                if not target.is_dir():
-                    raise
+    if target.is_dir():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.part")
+    with alone(target.with_name(f".{target.name}.lock"), f"copying {target.name}"):
+        if not target.is_dir():
+            shutil.rmtree(part, ignore_errors=True)  # as a killed process left it
+            shutil.copytree(source, part).rename(target)
     return target

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from posebook.evaluation.inference import Box, parse_photograph, predict_photograph, read_picture
 from posebook.network import finds_joints, parses
 from posebook.outside import existing
-from posebook.paths import replacing
+from posebook.paths import alone, replacing
 from posebook.pictures.label_maps import save_label_map, save_parsing_picture
 from posebook.pictures.poses import draw_pose, show_image
 from posebook.pictures.style import figure
@@ -259,12 +259,14 @@ def write_prediction(
         drawn = joints * (torch.tensor([pixels.shape[2], pixels.shape[1]]) / torch.tensor(photograph.extent))
     labels = parse_photograph(model, photograph, box, **options) if maps else None
     output.mkdir(parents=True, exist_ok=True)
-    if poses:
-        save_pose_picture(picture, pixels, drawn, confidence, skeleton)
-        with replacing(poses[1]) as part:
-            part.write_text(text, encoding="utf-8")
-    if labels is not None:
-        parts = part_names(model.settings["parts"])
-        save_label_map(maps[0], labels, parts)
-        save_parsing_picture(maps[1], pixels, labels, parts)
+    # All files of a photograph are of one process.
+    with alone(output / f".{picture.stem}.lock", f"{picture}"):
+        if poses:
+            save_pose_picture(picture, pixels, drawn, confidence, skeleton)
+            with replacing(poses[1]) as part:
+                part.write_text(text, encoding="utf-8")
+        if labels is not None:
+            parts = part_names(model.settings["parts"])
+            save_label_map(maps[0], labels, parts)
+            save_parsing_picture(maps[1], pixels, labels, parts)
     return poses + maps

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from torch import Tensor, nn
@@ -99,10 +100,37 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
 
 
 def save_state(folder: Path, state: dict) -> None:
-    """Write everything a run goes on from, as one file: its parts can never be of different steps."""
+    """Write everything a run goes on from, as one file: its parts can never be of different steps.
+
+    Raises:
+        OSError: the disk is full or broken; what was there is still there.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / STATE) as part:
-        torch.save(state, part)
+    with replacing(folder / STATE) as part, open(part, "wb") as file:
+        watched = _Watched(file)
+        try:
+            torch.save(state, watched)
+        except RuntimeError:  # torch's writer loses what the system said
+            if watched.error is None:
+                raise
+            raise watched.error from None
+
+
+class _Watched:
+    """A file to write to that keeps the first error."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.error = file, None
+
+    def write(self, data: bytes | memoryview) -> int:
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = self.error or error
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()
 
 
 def load_state(folder: Path, configuration: dict) -> dict | None:

@@ -21,6 +21,7 @@ from posebook.sample import Dataset
 from posebook.skeleton import PARTS
 from posebook.training.loop import train
 from posebook.training.profile import Profile
+from posebook.training.runs import SCORES
 
 
 def train_by_profile(
@@ -128,7 +129,7 @@ def train_by_profile(
     if not first:
         return None
     scores["dataset"] = f"{dataset}, test"
-    with replacing(Path(output, "test.json")) as part:
+    with replacing(Path(output, SCORES)) as part:
         part.write_text(json.dumps(scores, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     tables = [render(scores)] if finds_joints(network) else []
     if "mean_iou" in scores:

@@ -11,8 +11,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
+import signal
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +28,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from posebook.compute.ending import Stopped, stop_is_asked
 from posebook.compute.precision import autocast, channels_last
 from posebook.compute.processes import first_process_decides, keep_memory, processes, sum_over_processes
 from posebook.coordinates import Perturbation
@@ -144,7 +147,9 @@ def train(
             run of other settings; phases do not follow each other, or the network has another number of them; the
             batch cannot be shared equally by the processes; validation images are not of the network's size, or were
             opened wide; small images are of other people, or their part is not between 0 and 1.
-        OSError: the folder cannot be written to, or its disk has no room for the run.
+        OSError: the folder cannot be written to, its disk has no room for the run, or another process trains in it.
+        KeyboardInterrupt: Ctrl-C or SIGTERM came; a run with an output is saved at its next row before. A second one
+            ends it at once.
     """
     schedule = schedule or one_cycle()
     rank, world = processes()
@@ -192,19 +197,23 @@ def train(
         configuration["kept"] = _digest(kept)
     folder = RunFolder(output, configuration, averaged, dataset.skeleton.name, parts, writes=rank == 0)
     folder.check()
-    run = folder.clear() if fresh else folder.restore()
-    fraction = _fraction(run, recipe, device)
-    log = folder.path if tensorboard and rank == 0 else None
-    report = Report(run, fraction, recipe.batch_size, callback if rank == 0 else None, progress and rank == 0, log)
-    begin = time.monotonic() - run.seconds
-    saved, saved_step = time.monotonic(), run.step
     pending: list[dict[str, Tensor]] = []
     learnt = torch.zeros((), device=device)  # joints, or labelled pixels, seen so far
     changes = augmentation or Augmentation()
     supply = _Supply(recipe, share)
     phase = None
 
-    with report, _own_random_numbers(device):
+    with ExitStack() as within:
+        within.enter_context(folder.alone())
+        run = folder.clear() if fresh else folder.restore()
+        fraction = _fraction(run, recipe, device)
+        log = folder.path if tensorboard and rank == 0 else None
+        report = Report(run, fraction, recipe.batch_size, callback if rank == 0 else None, progress and rank == 0, log)
+        within.enter_context(report)
+        within.enter_context(_own_random_numbers(device))
+        asked = within.enter_context(stop_is_asked(folder.path is not None))
+        begin = time.monotonic() - run.seconds
+        saved, saved_step = time.monotonic(), run.step
         while fraction < 1:
             if scheduler is None:
                 for group, rate in zip(stepper.param_groups, rates, strict=True):
@@ -266,12 +275,18 @@ def train(
                 if plateau:
                     parts["scheduler"].step(score)
             report(fraction)
+            # All processes end at the same row, whichever of them the signal came to.
+            stops = sum_over_processes(torch.tensor(float(asked() is not None), device=device)) > 0
             due = recipe.save_every is not None and run.step - saved_step >= recipe.save_every
-            if validates or due or time.monotonic() - saved >= recipe.save_seconds:
+            if validates or due or stops or time.monotonic() - saved >= recipe.save_seconds:
                 folder.save(run, weights=validates)
                 saved, saved_step = time.monotonic(), run.step
+            if stops:
+                raise asked() or Stopped(signal.SIGTERM)
+        folder.export(run, "last")
+        if stop := asked():
+            raise stop
 
-    folder.export(run, "last")
     if averaged is not model:
         model.load_state_dict(averaged.state_dict())
     return run

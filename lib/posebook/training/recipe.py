@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, replace
 class Recipe:
     """The numbers of a run. It ends when its steps or its minutes are over, whichever comes first.
 
-    A run by steps can be repeated, and stopped and resumed, to the same bits on the same machine. A run by minutes
+    A run by steps can be repeated, and stopped and resumed, to the same bits on the same machine with as many threads
+    (`torch.get_num_threads`): sums over more of them come in another order. A run by minutes
     resumes where it was as well, but its schedule follows the clock: no two such runs are the same to the bit.
 
     Args:
@@ -21,7 +22,7 @@ class Recipe:
         clip: the gradient's largest norm; None leaves it.
         ema: how much an average of the weights keeps at a step (0.999); the average is validated and saved. None: none.
         bf16: as in `precision.use_bf16`.
-        seed: of batches, augmentation and dropout.
+        seed: of batches, augmentation and dropout. The same numbers take the same number of threads.
         log_every: steps to a row of the history.
         validate_every: steps from one validation to the next; None validates at the end alone.
         validation_images: people in a validation, or as many as there are.
@@ -29,7 +30,7 @@ class Recipe:
         save_seconds: the same in seconds.
 
     Raises:
-        ValueError: neither steps nor minutes, or a number out of its range.
+        ValueError: neither steps nor minutes, or a number out of its range, which ends at 10^12 steps of 65,536 people.
     """
 
     steps: int | None = None
@@ -52,6 +53,10 @@ class Recipe:
         for name, value in asdict(self).items():
             if name not in ("seed", "bf16") and value is not None and not 0 < value < math.inf:
                 raise ValueError(f"recipe: {name} is {value}; give a number above 0")
+        # Beyond, people cannot be numbered, and nothing would come to an end or fit into memory.
+        for name, most in (("steps", 10**12), ("batch_size", 2**16)):
+            if (getattr(self, name) or 0) > most:
+                raise ValueError(f"recipe: {name} is {getattr(self, name)}; give at most {most:,}")
         if self.ema is not None and self.ema >= 1:
             raise ValueError(f"recipe: ema is {self.ema}; give the part of the average to keep, below 1")
 

@@ -8,6 +8,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -18,8 +19,11 @@ from posebook import __version__
 from posebook.compute.precision import use_bf16
 from posebook.compute.processes import device_name, processes
 from posebook.extras import needs
-from posebook.paths import check_writable
+from posebook.paths import alone, check_writable
 from posebook.training.checkpoint import STATE, load_state, save_state, save_weights
+
+# In a run's folder, what it scored on the test split once it was over.
+SCORES = "test.json"
 
 
 @dataclass
@@ -91,6 +95,12 @@ class RunFolder:
                 "free: make room, or give another folder"
             )
 
+    def alone(self) -> AbstractContextManager:
+        """A context in which no other process trains in the folder; OSError where one does."""
+        return (
+            alone(self.path / "training.lock", f"the run in {self.path}", wait=False) if self.writes else nullcontext()
+        )
+
     def restore(self) -> Run:
         """The run as it was saved, with the parts set back to it; a new one where there is none."""
         state = load_state(self.path, self.configuration) if self.path else None
@@ -114,7 +124,7 @@ class RunFolder:
     def clear(self) -> Run:
         """A new run, with what an older one left gone."""
         if self.writes:
-            for name in (STATE, "last.safetensors", "last.json", "best.safetensors", "best.json"):
+            for name in (STATE, SCORES, "last.safetensors", "last.json", "best.safetensors", "best.json"):
                 (self.path / name).unlink(missing_ok=True)
         return Run()
 
