@@ -84,7 +84,7 @@ import importlib, pkgutil
 assert {"matplotlib", "click", "h5py", "PIL", "scipy", "sklearn", "IPython", "ipywidgets", "tqdm"} <= blocked
 import posebook
 names = [module.name for module in pkgutil.walk_packages(posebook.__path__, "posebook.")]
-names.remove("posebook.cli")
+names = [name for name in names if not name.startswith("posebook.cli")]
 for name in names:
     importlib.import_module(name)
 print(*names)

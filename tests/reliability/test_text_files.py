@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from damage import damaged, few, refusal
-from posebook.cli import _sentence, main
+from posebook.cli import main
+from posebook.cli.common import sentence
 from posebook.datasets.mpii import read_annotations
 from posebook.datasets.photographs import in_folder
 from posebook.datasets.tables import read_fields, read_table
@@ -159,4 +160,4 @@ def test_the_systems_errors_are_told_with_their_file_and_without_their_number(tm
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError) as caught:
         (tmp_path / "file" / "under").open()
-    assert _sentence(caught.value) == f"{tmp_path}/file/under: Not a directory"
+    assert sentence(caught.value) == f"{tmp_path}/file/under: Not a directory"
