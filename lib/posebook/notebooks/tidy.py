@@ -36,7 +36,7 @@ KERNEL = {
 }
 
 # A picture of more colours is no chart: it becomes JPEG of this quality.
-MOST_COLOURS, QUALITY = 4000, 88
+MOST_COLOURS, QUALITY = 4000, 75
 
 # Records of when and where a cell or a notebook ran.
 _RECORDS = ("execution", "ExecuteTime", "papermill", "posebook", "widgets")
@@ -156,7 +156,7 @@ def _small(output: dict[str, Any]) -> dict[str, Any]:
     file = io.BytesIO()
     if opaque.getcolors(MOST_COLOURS) is None:
         kind = "image/jpeg"
-        opaque.save(file, "JPEG", quality=QUALITY)
+        opaque.save(file, "JPEG", quality=QUALITY, optimize=True)
     else:
         kind = "image/png"
         opaque.quantize(256, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
