@@ -97,6 +97,17 @@ def test_sheets_show_every_image_with_a_legend(sample):
         pictures.show_samples(sample[:0], MPII)
 
 
+def test_a_bare_image_stands_beside_each_one_with_labels(sample):
+    figure = pictures.show_samples(sample, MPII, columns=2, titles=["a", "b", "c"], beside=True)
+    panels = [ax for ax in figure.axes if ax.images]
+    assert [bool(ax.collections) for ax in panels] == [False, True] * 3
+    assert [ax.get_title() for ax in panels] == ["a", "", "b", "", "c", ""]
+    shown = [ax.images[0].get_array() for ax in panels]
+    assert all((bare == labelled).all() for bare, labelled in zip(shown[::2], shown[1::2], strict=True))
+    parsed = pictures.show_samples(sample, MPII, columns=3, parsing=True, beside=True)
+    assert [len(ax.images) for ax in parsed.axes if ax.images] == [1, 2] * 3
+
+
 def test_predictions_say_how_many_are_right(sample):
     predicted = sample.joints.clone()
     predicted[0, 2:5] += 20

@@ -152,7 +152,7 @@ def _draw(ax: Axes, place: int, row: Row) -> None:
     colour = COLOURS[row.verdict]
     if row.ci95 is not None:
         ends = [_from_bound(row, end) for end in row.ci95]
-        ax.plot(ends, [place, place], color=colour, lw=5, alpha=0.55, solid_capstyle="butt")
+        ax.plot(ends, [place, place], color=colour, lw=5, ls="-", alpha=0.55, solid_capstyle="butt")
     ax.plot(_from_bound(row, row.mean), place, "|", color=colour, markersize=12, markeredgewidth=3)
     ax.scatter([_from_bound(row, value) for value in row.values], [place + 0.28] * len(row.values), s=9, color="black")
     if row.claim.paper_value is not None:
@@ -164,7 +164,7 @@ def _draw_line(ax: Axes, place: int, row: Row, limit: float) -> None:
     colour, beyond = COLOURS[row.verdict], []
     if row.ci95 is not None:
         ends = [_from_bound(row, end) for end in row.ci95]
-        ax.plot(ends, [place, place], color=colour, lw=5, alpha=0.55, solid_capstyle="butt")
+        ax.plot(ends, [place, place], color=colour, lw=5, ls="-", alpha=0.55, solid_capstyle="butt")
     mean = _from_bound(row, row.mean)
     if abs(mean) > limit:
         beyond.append(f"mean {mean:+.0f}")

@@ -29,7 +29,7 @@ from posebook.notebooks.pages import reveal_source, write_page, write_slides, wr
 from posebook.paths import INSTALLED, NOTEBOOKS, alone, check_writable, replacing
 
 # Parameters that name a place. They are made absolute, since a notebook does not run where the command was given.
-PLACES = ("data_root", "output_dir", "weights")
+PLACES = ("data_root", "output_dir", "photograph", "weights")
 
 # The folder, within the output, of what the pages load: MathJax, and reveal.js for slides.
 STATIC = "_static"

@@ -85,18 +85,26 @@ def show_samples(
     parsing: bool = False,
     titles: list[str] | None = None,
     parts: tuple[str, ...] = PARTS,
+    beside: bool = False,
 ) -> Figure:
     """A sheet of the sample's images with their poses, or with their parsing labels and a legend of those that occur.
 
     Args:
+        columns: people side by side.
         parts: what the labels are called, as in `draw_parsing`.
+        beside: each image also stands bare, to the left of the one with labels.
 
     Raises:
         ValueError: parsing is asked for and the dataset has none.
     """
     if parsing and sample.parsing is None:
         raise ValueError("this dataset has no parsing labels: leave out parsing=True, or use figures")
-    sheet, panels = _sheet(sample.images, columns, titles)
+    images = sample.images
+    if beside:
+        columns, images = 2 * columns, images.repeat_interleave(2, 0)
+        titles = titles and [text for title in titles for text in (title, "")]
+    sheet, panels = _sheet(images, columns, titles)
+    panels = panels[1::2] if beside else panels
     if parsing:
         for labels, ax in zip(sample.parsing, panels, strict=True):
             draw_parsing(ax, labels, parts=parts)
