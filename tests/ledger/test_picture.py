@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import matplotlib
 import numpy as np
 import pytest
 
@@ -41,6 +42,15 @@ def test_claims_are_in_words_grouped_by_verdict_on_one_axis():
     marks = [line.get_xdata()[0] for line in near.lines if line.get_marker() == "o"]
     assert marks == pytest.approx([7.0])
     assert [c.get_offsets()[:, 0].tolist() for c in far.collections] == [pytest.approx([50.0, 52.0])]
+
+
+def test_intervals_are_drawn_through_where_series_have_lines_of_their_own():
+    """A notebook's style has dashed lines for its second series and others."""
+    with matplotlib.rc_context({"axes.prop_cycle": matplotlib.cycler(color="kr", linestyle=(":", "--"))}):
+        sheets = plot_claims(rows()), plot_overview(rows())
+    lines = [line for sheet in sheets for ax in sheet.axes for line in ax.lines if line.get_linewidth() == 5]
+    assert len(lines) == 6
+    assert {line.get_linestyle() for line in lines} == {"-"}
 
 
 def test_without_any_far_claim_there_is_one_axis_and_without_claims_no_picture():
