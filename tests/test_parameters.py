@@ -51,8 +51,9 @@ DERIVES, TRUNK, SCORES = (f"1_soft_argmax/{name}" for name in ("1_derivation", "
 INFORMATION, BRANCHES, GROUPS, OCCLUDED = (
     f"2_part_groups/{name}" for name in ("1_mutual_information", "2_branching_network", "3_training", "4_evaluation")
 )
-KERNELS, LEARNER, LOSSES, SEVERAL = (
-    f"4_parsing_induced/{name}" for name in ("1_adaptive_convolution", "2_learner", "3_training", "4_evaluation")
+KERNELS, LEARNER, LOSSES, EXCHANGED, SEVERAL = (
+    f"4_parsing_induced/{name}"
+    for name in ("1_adaptive_convolution", "2_learner", "3_training", "4_evaluation", "5_several_people")
 )
 SUPERVISED, STRUCTURE, MASKED, ROBUST = (
     f"3_multi_scale/{name}" for name in ("1_supervision", "2_structure_loss", "3_masking_and_training", "4_evaluation")
@@ -60,7 +61,7 @@ SUPERVISED, STRUCTURE, MASKED, ROBUST = (
 BENCHMARK, JOINT, PERSON = (f"5_look_into_person/{name}" for name in ("1_benchmark", "2_joint_network", "4_evaluation"))
 CENTRES = "5_look_into_person/3_structure"
 # They draw no people of a set, or read its annotations alone.
-OWN_SETS = {f"{DERIVES}.ipynb", f"{INFORMATION}.ipynb"}
+OWN_SETS = {f"{DERIVES}.ipynb", f"{INFORMATION}.ipynb", f"{SEVERAL}.ipynb"}
 # They read a run's folder, or keep nothing.
 UNWRITTEN = {
     f"{name}.ipynb"
@@ -184,13 +185,14 @@ def test_a_folder_that_cannot_be_written_to_is_told(notebook, tmp_path):
         (LOSSES, {"beta": "much"}, "^beta is 'much'; give a number$"),
         (LOSSES, {"steps": "long"}, "^steps is 'long'; give a whole number"),
         (LOSSES, {"difficulty": "hard"}, "no difficulty is called 'hard'|difficulty"),
-        (SEVERAL, {"steps": 5}, "^steps is 5, and section 6 cuts runs into ten parts"),
+        (EXCHANGED, {"steps": 5}, "^steps is 5, and section 7 cuts runs into ten parts"),
+        (EXCHANGED, {"steps": -20}, "^steps is -20; give a whole number"),
         (SEVERAL, {"steps": -20}, "^steps is -20; give a whole number"),
         (MASKED, {"cover": 1.5}, "^masking: cover is 1.5; give a part of the images, 0 to 1$"),
         (MASKED, {"duplicate": -0.1}, "^masking: duplicate is -0.1; give a part of the images, 0 to 1$"),
         (MASKED, {"patch": 0}, "^masking: size is 0; give a fraction of the image's side above 0, up to 0.5$"),
         (MASKED, {"patch": True}, "^masking: size is True; give a fraction"),
-        (SEVERAL, {"control": "yes"}, "^control is 'yes'; give True or False$"),
+        (EXCHANGED, {"control": "yes"}, "^control is 'yes'; give True or False$"),
         (JOINT, {"output_dir": "no_run"}, "^there are no weights at no_run/last.safetensors"),
     ],
 )
@@ -260,7 +262,7 @@ def few_people(root, count: int):
 
 def test_few_people_are_enough_or_told_how_many_it_takes(tmp_path):
     root, fewer = few_people(tmp_path / "some", 27), few_people(tmp_path / "fewer", 2)
-    needs_more = {OCCLUDED: 32, SEVERAL: 32, JOINT: 40}
+    needs_more = {OCCLUDED: 32, EXCHANGED: 32, JOINT: 40}
     needs_labels = {LEARNER: "train", PERSON: "train", BENCHMARK: "test", CENTRES: "test"}
     for notebook in WITH_PARAMETERS:
         name = notebook.removesuffix(".ipynb")

@@ -68,7 +68,7 @@ def train_by_profile(
     if settings.get("people"):
         raise ValueError(
             "people=true is for scenes of several people, which posebook train does not open: train it from "
-            "Python, as notebook 4_parsing_induced/4_evaluation does"
+            "Python, as notebook 4_parsing_induced/5_several_people does"
         )
     recipe = profile.recipe.but(seed=seed, minutes=minutes, steps=steps, batch_size=batch_size, learning_rate=lr)
     where = join_processes(pick_device(device))
