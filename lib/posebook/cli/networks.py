@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from posebook.cli.common import friendly, numbers
+from posebook.cli.common import friendly, numbers, sentence
 
 
 @click.command()
@@ -180,7 +180,7 @@ def predict(
                 said = f"{job.image}: {', '.join(map(str, files[:-1]))} and {files[-1]}"
             except Exception as error:  # whatever one photograph comes to, the others have their turn
                 failed.append(job.image)
-                said = f"Error: {job.image}: {error or type(error).__name__}"
+                said = f"Error: {job.image}: {sentence(error) or type(error).__name__}"
             with tqdm.external_write_mode():
                 click.echo(said, err=said.startswith("Error"))
     if failed:
