@@ -38,7 +38,7 @@ KEPT_BYTES = 2 * 2**30
 
 @dataclass
 class People:
-    """People in photographs, one row a person; positions and lengths in pixels of the whole photograph.
+    """People in photographs, one row per person; positions and lengths in pixels of the whole photograph.
 
     Attributes:
         paths: each person's photograph; people may share one.

@@ -231,7 +231,7 @@ def evaluate(
     rank, world = processes()
     joints = len(dataset.skeleton)
     device = torch.device(dataset.device)
-    # One row a person: x and y predicted, confidence, x and y true, presence; then head and torso size.
+    # One row per person: x and y predicted, confidence, x and y true, presence; then head and torso size.
     table = torch.zeros(people, 6 * joints + 2, device=device)
     for places in tqdm(torch.arange(people).split(batch_size)[rank::world], "evaluating", disable=not progress):
         sample = dataset.batch(numbers[places])

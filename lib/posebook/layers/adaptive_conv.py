@@ -15,7 +15,7 @@ from posebook.compute.precision import in_float32, is_autocast
 
 ORDERS = ("paper", "official")
 
-# From this many values an image, channels innermost, a CPU is faster with a call an image: it leaves the layout as it
+# From this many values per image, channels innermost, a CPU is faster with a call per image: it leaves the layout as it
 # is, and an image's maps in the cache. Below, a call's own cost of tens of microseconds is more than that.
 _LARGE = 2**15
 # From this side on, convolution of maps that are not channels-last is twenty times slower than of maps that are.
@@ -36,7 +36,7 @@ def dynamic_depthwise_conv2d(
 
     Args:
         features: maps at least as large as the kernels.
-        kernels: (b, c, k, k), one an image and channel, k odd; of the features' dtype unless under autocast.
+        kernels: (b, c, k, k), one per image and channel, k odd; of the features' dtype unless under autocast.
 
     Raises:
         ValueError: kernels that are even, not square or larger than the maps, or whose images, channels or dtype are
@@ -83,7 +83,7 @@ class AdaptiveConv(nn.Module):
     either order, so that there is a kernel for each channel of the features.
 
     Args:
-        channels: of the features, and kernels an image.
+        channels: of the features, and kernels per image.
         out_channels: of what comes out; as many as come in, if None.
         order: "paper" (V, kernels, U) or "official" (U, kernels, V).
         norm: whether batch norm and ReLU come after it; None as `order` has it, not in the paper.
@@ -224,7 +224,7 @@ def _check(features: Tensor, kernels: Tensor, same_dtype: bool) -> None:
     if (b, c) != (kernel_b, kernel_c):
         raise ValueError(
             f"there are kernels for {kernel_b} images of {kernel_c} channels and features of {b} of {c}; "
-            "give a kernel an image and channel"
+            "give a kernel per image and channel"
         )
     if side != other or side % 2 == 0:
         raise ValueError(f"kernels are {side}x{other}; give square ones with an odd side, so that each has a middle")

@@ -116,14 +116,14 @@ def plot_occlusion_sweep(curves: dict[str, list[dict[str, list]]], title: str = 
     mean (Student's t) where there are two seeds or more.
 
     Args:
-        curves: under a network's name a curve a seed, as `inference.occlusion_curve` gives them.
+        curves: under a network's name one curve per seed, as `inference.occlusion_curve` gives them.
 
     Raises:
         ValueError: no curves, or curves of different shares.
     """
     everything = [curve for seeds in curves.values() for curve in seeds]
     if not everything or not all(curves.values()):
-        raise ValueError("there is no curve to show: give each network one a seed, as occlusion_curve makes them")
+        raise ValueError("there is no curve to show: give each network one per seed, as occlusion_curve makes them")
     if any(curve["share"] != everything[0]["share"] for curve in everything):
         raise ValueError("the curves are of different shares of occluded joints: measure all at the same ones")
     sheet, axes = figure(1, 3, size=(11, 3.8))

@@ -309,7 +309,7 @@ COMMON = [
     ({"kernel": 4}, "kernel is 4; give an odd number"),
 ]
 BAD = [(name, *case) for name in ("soft_argmax", "soft_argmax_detection") for case in COMMON] + [
-    ("soft_argmax", {"context": -1}, "context is -1; give the context maps a joint, 0 or more"),
+    ("soft_argmax", {"context": -1}, "context is -1; give the context maps per joint, 0 or more"),
     ("soft_argmax", {"context": 1.0}, r"context is 1\.0"),
     ("soft_argmax", {"context": True}, "context is True"),
     ("soft_argmax", {"alpha": 0.0}, r"alpha is 0\.0; give the part of the part-based maps, above 0 up to 1"),

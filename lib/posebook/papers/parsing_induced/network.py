@@ -329,7 +329,7 @@ class HourglassEncoder(Hourglass):
 
 
 class ParameterAdapter(nn.Module):
-    """From parsing features to a kernel a channel (Sec. 3.2, Fig. 3): 3x3 / 2, max pool, 3x3, max pool, 3x3.
+    """From parsing features to one kernel per channel (Sec. 3.2, Fig. 3): 3x3 / 2, max pool, 3x3, max pool, 3x3.
 
     The padding is that of the authors' code: none in the first convolution, same size in the others; 64x64 features
     give 7x7 kernels.

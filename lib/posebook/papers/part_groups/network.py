@@ -151,7 +151,7 @@ class Stem(nn.Module):
 
 
 class Branch(nn.Module):
-    """Features specific to one group (Sec. 3.2): 1x1 to `width` channels, residual blocks, 1x1 to a map a joint.
+    """Features specific to one group (Sec. 3.2): 1x1 to `width` channels, residual blocks, 1x1 to one map per joint.
 
     Open: the text names no norm after the first convolution. Here it has one and a ReLU, as the stem's have: with them
     the parameters agree with Table 6 to its last digit, without them PBN has 26.68 M.

@@ -37,7 +37,7 @@ class SoftArgmax(nn.Module):
         joints: N_J.
         size: side of the input in pixels, a multiple of 32.
         blocks: prediction blocks, K.
-        context: context maps a joint, N_c; 0 leaves context out.
+        context: context maps per joint, N_c; 0 leaves context out.
         features: channels of a prediction block, a multiple of 36; the stem's widths go with it.
         kernel: side of the depthwise kernels, odd.
         alpha: part of the part-based maps in a joint's place, eq. (6). Without context it is 1, whatever is given.
@@ -68,7 +68,7 @@ class SoftArgmax(nn.Module):
         self.settings = settings
         _check(self.name, joints, size, blocks, features, kernel)
         if isinstance(context, bool) or not isinstance(context, int) or context < 0:
-            raise ValueError(f"soft_argmax: context is {context!r}; give the context maps a joint, 0 or more")
+            raise ValueError(f"soft_argmax: context is {context!r}; give the context maps per joint, 0 or more")
         if not 0 < alpha <= 1:
             raise ValueError(f"soft_argmax: alpha is {alpha!r}; give the part of the part-based maps, above 0 up to 1")
         if not 0 <= presence_weight < math.inf:
@@ -114,7 +114,7 @@ class SoftArgmax(nn.Module):
 
 
 class SoftArgmaxDetection(HeatmapNetwork):
-    """The same stem and blocks trained by heat maps: one map a joint, supervised after every block by `heatmap_mse`.
+    """The same stem and blocks trained by heat maps: one map per joint, supervised after every block by `heatmap_mse`.
 
     Read by the highest cell, with the offset that is asked for. Settings as in `SoftArgmax`, and:
 
