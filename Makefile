@@ -27,7 +27,7 @@ INSTALLED := $(VENV)/.installed
 help:
 	@echo 'make run        execute every notebook into runs/ at profile quick; ends with runs/index.html'
 	@echo 'make test       ruff, the unit tests, and every notebook against its committed outputs'
-	@echo 'make campaign   stop every long-running command at random moments, go on, and print what was lost (hours)'
+	@echo 'make campaign   stop every long-running command at random moments, go on, and print what was lost; then large loads (hours)'
 	@echo 'make lab        JupyterLab on the notebooks'
 	@echo 'make demo       the sliders of the notebooks as pages without code, in a browser'
 	@echo 'make bench      measure speed beside what a user would pick instead'
@@ -50,6 +50,7 @@ test: $(INSTALLED)
 
 campaign: $(INSTALLED)
 	$(BIN)/python tests/reliability/campaign.py --moments $(MOMENTS)
+	$(BIN)/python tests/reliability/load.py
 
 # What the notebooks show runs only where they are trusted, as one is that was executed on this machine.
 lab: $(INSTALLED)

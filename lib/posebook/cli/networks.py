@@ -180,7 +180,8 @@ def predict(
                 said = f"{job.image}: {', '.join(map(str, files[:-1]))} and {files[-1]}"
             except Exception as error:  # whatever one photograph comes to, the others have their turn
                 failed.append(job.image)
-                said = f"Error: {job.image}: {sentence(error) or type(error).__name__}"
+                told = sentence(error) or type(error).__name__
+                said = f"Error: {told}" if told.startswith(job.image) else f"Error: {job.image}: {told}"
             with tqdm.external_write_mode():
                 click.echo(said, err=said.startswith("Error"))
     if failed:

@@ -17,6 +17,7 @@ pixel whose true label is not scored is ignored, as 255 is; a predicted label th
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -228,10 +229,15 @@ def _at_once(work, pairs: Sequence[Pair], labels: _Labels, jobs: int, progress: 
 
     batches = [pairs[start : start + _AT_A_TIME] for start in range(0, len(pairs), _AT_A_TIME)]
     results = Parallel(n_jobs=jobs, return_as="generator")(delayed(work)(batch, labels) for batch in batches)
-    with tqdm(total=len(pairs), unit="images", disable=not progress) as bar:
-        for batch, result in zip(batches, results, strict=True):
-            bar.update(len(batch))
-            yield result
+    try:
+        with tqdm(total=len(pairs), unit="images", disable=not progress) as bar:
+            for batch, result in zip(batches, results, strict=True):
+                bar.update(len(batch))
+                yield result
+    finally:
+        # Where a fault ends the scoring, joblib tells of the batches that are given up.
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
+            results.close()
 
 
 def _count_some(pairs: Sequence[Pair], labels: _Labels) -> Int[Tensor, "n classes labels"] | str:
