@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -397,7 +398,15 @@ def test_killed_and_resumed_is_as_never_killed(tmp_path):
         assert once == resumed
 
 
-def test_ctrl_c_saves_the_run_at_its_next_row(tmp_path):
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C as a terminal's command meets it; what runs in a script's background starts with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_saves_the_run_at_its_next_row(ctrl_c, tmp_path):
     _, straight = toy_run(tmp_path / "straight", steps=30)
 
     def interrupt(run: Run) -> None:
