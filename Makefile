@@ -49,8 +49,8 @@ test: $(INSTALLED)
 		--nbval-lax --nbval-current-env --nbval-cell-timeout 300 --nbval-kernel-startup-timeout 180
 
 campaign: $(INSTALLED)
-	$(BIN)/python tests/reliability/campaign.py --moments $(MOMENTS)
-	$(BIN)/python tests/reliability/load.py
+	$(BIN)/python tests/reliability/campaign.py --moments $(MOMENTS); status=$$?; \
+		$(BIN)/python tests/reliability/load.py && exit $$status
 
 # What the notebooks show runs only where they are trusted, as one is that was executed on this machine.
 lab: $(INSTALLED)

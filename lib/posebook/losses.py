@@ -210,7 +210,7 @@ def offset_loss(
     what counts is summed over a map, and they meet at a twentieth of the side, about what people are off by.
 
     Args:
-        offsets, target: as `association.Targets` has them, two channels a joint, in halves of the image's side.
+        offsets, target: as `association.Targets` has them, two channels per joint, in halves of the image's side.
         mask: cells that count.
     """
     error = F.smooth_l1_loss(offsets.float(), target, reduction="none", beta=0.1)  # (b, 2 j, h, w)

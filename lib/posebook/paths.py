@@ -118,11 +118,6 @@ def alone(lock: Path, at: str | None = None, wait: bool = True) -> Iterator[None
         held.release()
 
 
-def lacks_room(error: OSError) -> bool:
-    """Whether an error is the disk's: full, limited, read-only, broken or gone."""
-    return error.errno in _DISK
-
-
 def check_writable(folder: str | Path) -> Path:
     """The folder, made where it is missing and tried by writing to it, so that work is not lost for want of a place.
 

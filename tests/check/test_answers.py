@@ -48,3 +48,22 @@ def test_a_notebook_shows_the_sentence_alone():
 
 def test_values_that_are_missing_where_they_should_be_are_right():
     compare(torch.tensor([1.0, float("nan")]), [1.0, float("nan")], "never said")
+
+
+@exercise
+def of_two(answer):
+    require(answer(torch.randn(2).abs()) is not None, "it gives nothing")
+    return "something"
+
+
+def test_an_answer_of_another_kind_is_wrong_and_says_why():
+    with pytest.raises(WrongAnswer, match="ends with TypeError: 'int' object is not callable"):
+        of_two(3)
+
+
+def test_a_check_leaves_the_random_numbers_that_follow_as_they_are():
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    of_two(lambda values: values)
+    assert torch.equal(torch.rand(3), expected)

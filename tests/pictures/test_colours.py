@@ -11,7 +11,7 @@ from posebook.ledger.picture import COLOURS
 from posebook.pictures.style import ERROR_COLOUR, LINES, SERIES
 from posebook.skeleton import CENTRE_COLOUR, LEFT_COLOUR, RIGHT_COLOUR
 
-colour = pytest.importorskip("colour", reason="colour-science is not installed")
+colour = pytest.importorskip("colour", reason="colour-science is not installed", exc_type=ImportError)
 
 # Machado, Oliveira and Fernandes 2009: who lacks one of the three kinds of cones.
 SIGHTS = ("all colours", "Protanomaly", "Deuteranomaly", "Tritanomaly")

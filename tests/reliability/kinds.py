@@ -112,7 +112,8 @@ class Command:
         return self.process.exitcode
 
     def stop(self, number: int) -> None:
-        """Send it a signal."""
+        """Send it a signal, and note whether it had come to its end by itself."""
+        self.over = not self.process.is_alive() or OVER in self.said
         if self.process.is_alive():
             os.kill(self.process.pid, number)
 
@@ -398,13 +399,16 @@ def stopped(
 
 
 def _fault(command: Command, number: int) -> str | None:
+    began = time.monotonic()
     status = command.wait(60)
+    # Nobody can tell from outside whether what ends just then was over when the signal came.
+    over = command.over or time.monotonic() - began < 0.2
     if status is None:
         command.process.kill()
         return "it does not end within a minute"
     # What torchrun says of a signal, and its status, are its own.
     if number != signal.SIGKILL and not command.kind.launcher:
-        over = status == 0 or (status == -number and OVER in command.said)
+        over = over and (status == 0 or (status == -number and OVER in command.said))
         # What comes after is Python's own end, which a signal may meet as well.
         if "Traceback" in command.said.partition(OVER)[0]:
             return f"a traceback: {command.said[-1500:]}"

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+if not sys.platform.startswith("linux"):
+    pytest.skip("looks for processes in /proc, as Linux has it", allow_module_level=True)
 
 from reliability.kinds import Command, half_files, kinds, serving, whole
 

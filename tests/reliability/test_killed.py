@@ -10,6 +10,9 @@ import time
 
 import pytest
 
+if not sys.platform.startswith("linux"):
+    pytest.skip("looks for processes in /proc, as Linux has it", allow_module_level=True)
+
 from reliability.kinds import kinds, serving, stopped, whole
 
 KILL, TERM, INT = signal.SIGKILL, signal.SIGTERM, signal.SIGINT

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+if not sys.platform.startswith("linux"):
+    pytest.skip("looks for processes in /proc, as Linux has it", allow_module_level=True)
 
 from posebook.notebooks import headless
 from posebook.paths import alone, replacing

@@ -20,6 +20,9 @@ class WrongAnswer(AssertionError):
 def exercise(check: Callable[..., str]) -> Callable[..., None]:
     """A check of an exercise: what it returns is printed after "Right:"; an answer that is None has not been given yet.
 
+    An answer of another kind than what is asked for, which ends in an error, is told as wrong with what the error says.
+    Random numbers drawn meanwhile leave PyTorch's own generator as it was.
+
     Args:
         check: takes the answer, then what else it needs; raises `WrongAnswer` through `require` and `compare`.
     """
@@ -29,7 +32,16 @@ def exercise(check: Callable[..., str]) -> Callable[..., None]:
         if answer is None:
             print("Not answered yet.")
         else:
-            print(f"Right: {check(answer, *others, **options)}")
+            try:
+                with torch.random.fork_rng(devices=[]):
+                    found = check(answer, *others, **options)
+            except WrongAnswer:
+                raise
+            except Exception as error:  # as many kinds as there are answers of another kind
+                raise WrongAnswer(
+                    f"trying it ends with {type(error).__name__}: {error}. Call it yourself to see where"
+                ) from error
+            print(f"Right: {found}")
 
     return checked
 

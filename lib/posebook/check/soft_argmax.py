@@ -90,7 +90,7 @@ def sharpening(answer: Callable[[Tensor], Tensor]) -> str:
 
 @exercise
 def repaired(answer: Callable[[Tensor], Tensor]) -> str:
-    """A function from locations (n, 2) by the official ramp, of 12 cells a side, to those by the cells' centres."""
+    """A function from locations (n, 2) by the official ramp, of 12 cells per side, to those by the cells' centres."""
     maps = 2 * _maps(50, cells=12, seed=1)
     handed_over, wanted = soft_argmax(maps, ramps="official"), soft_argmax(maps)
     given = answer(handed_over)

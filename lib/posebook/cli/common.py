@@ -51,7 +51,9 @@ def friendly(function: Callable | None = None, *, stopped: str = "") -> Callable
 def sentence(error: Exception) -> str:
     """An error in words; the system's own with the file that it is about, and without its number."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{os.fsdecode(error.filename)}: {error.strerror}" if error.filename else error.strerror
+        name = error.filename  # a file's, or the number of one that is open
+        named = isinstance(name, str | bytes | os.PathLike) and name
+        return f"{os.fsdecode(name)}: {error.strerror}" if named else error.strerror
     return str(error)
 
 

@@ -131,7 +131,7 @@ def _score_label_maps(
     help="The window's unit: the pose's longer side, the set's own window, torso or head length.",
 )
 @click.option("--groups", default=5, show_default=True, help="How many groups.")
-@click.option("--lattice", default=16, show_default=True, help="Cells a side.")
+@click.option("--lattice", default=16, show_default=True, help="Cells per side.")
 @click.option("--corrected", is_flag=True, help="Take off the information that few poses show by chance.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @friendly

@@ -40,7 +40,7 @@ def describe(model: str, assignments: tuple[str, ...], as_json: bool) -> None:
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="One of the network's settings.")
 @click.option("--minutes", type=float, help="Train this long, in place of the profile's length.")
 @click.option("--steps", type=int, help="Train this many steps, in place of the profile's length.")
-@click.option("--batch-size", type=int, help="People a step, over all processes together.")
+@click.option("--batch-size", type=int, help="People per step, over all processes together.")
 @click.option("--lr", type=float, help="Learning rate.")
 @click.option("--size", type=int, help="Side of the images in pixels.")
 @click.option(

@@ -22,7 +22,7 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from posebook.datasets.sets import SETS, Archive
-from posebook.paths import alone, check_writable, lacks_room, replacing
+from posebook.paths import alone, check_writable, replacing
 
 TIMEOUT = 30
 _CHUNK = 1 << 20
@@ -96,8 +96,8 @@ def _get(name: str, archive: Archive, root: Path, url: str | None, sha256: str |
     try:
         unpack(file, root, archive.gives)
     except Exception as error:
-        # What is wrong with the archive will not mend, and it would be unpacked again for ever; the disk may.
-        if not isinstance(error, OSError) or not (lacks_room(error) or error.errno is None):
+        # What is wrong with an archive will not mend, and it would be unpacked again for ever; a full disk may.
+        if not isinstance(error, OSError | MemoryError):
             _forget(file)
         raise
     _forget(file)

@@ -14,6 +14,7 @@ import os
 import platform
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -177,12 +178,19 @@ def _run_cells(notebook: Path, output: Path, parameters: dict[str, Any], progres
         from jupyter_client import AsyncKernelManager
         from nbclient.exceptions import DeadKernelError
 
-    kernels = []
+    kernels, stopped = [], threading.Event()
 
     class Kernel(AsyncKernelManager):
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
             kernels.append(self)
+
+        async def start_kernel(self, *arguments: Any, **options: Any) -> None:
+            if not stopped.is_set():
+                await super().start_kernel(*arguments, **options)
+            if stopped.is_set():
+                _kill(self)
+                raise RuntimeError("stopped before its kernel had started")
 
     for attempt in range(1, START_ATTEMPTS + 1):
         try:
@@ -208,9 +216,9 @@ def _run_cells(notebook: Path, output: Path, parameters: dict[str, Any], progres
                     running.result()
                 except KeyboardInterrupt:
                     # The thread ends when its kernel has.
+                    stopped.set()
                     for kernel in kernels:
-                        with suppress(AttributeError, OSError):
-                            os.killpg(kernel.provisioner.pid, signal.SIGKILL)
+                        _kill(kernel)
                     raise
         except papermill.PapermillExecutionError as error:
             return f"{error.ename}: {error.evalue}"
@@ -222,6 +230,12 @@ def _run_cells(notebook: Path, output: Path, parameters: dict[str, Any], progres
                 return f"the kernel did not come up: {error}"
         else:
             return None
+
+
+def _kill(kernel: Any) -> None:
+    """End a kernel and what it started, where it has started itself."""
+    with suppress(AttributeError, TypeError, OSError):
+        os.killpg(kernel.provisioner.pid, signal.SIGKILL)
 
 
 def run(

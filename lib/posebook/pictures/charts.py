@@ -22,7 +22,7 @@ def plot_curve(history: list[dict[str, float | int]], title: str = "Training") -
 
     Args:
         history: a row a measurement with "step" and some of: names that end in "loss" (lower is better), any others
-            as fractions (higher is better). Names that start with "validation" are dotted and bold.
+            as fractions (higher is better). Names that start with "validation" are bold, with dots.
     """
     from matplotlib.ticker import LogLocator, NullFormatter
 

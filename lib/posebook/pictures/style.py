@@ -43,7 +43,8 @@ def style() -> None:
             "image.interpolation": "nearest",
         }
     )
-    if "ipykernel" in sys.modules:
+    shell = "IPython" in sys.modules and sys.modules["IPython"].get_ipython()
+    if shell and "IPKernelApp" in shell.config:
         with needs("study", "a notebook's pictures"):
             from matplotlib_inline.backend_inline import set_matplotlib_formats
 

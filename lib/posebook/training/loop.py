@@ -148,8 +148,8 @@ def train(
             batch cannot be shared equally by the processes; validation images are not of the network's size, or were
             opened wide; small images are of other people, or their part is not between 0 and 1.
         OSError: the folder cannot be written to, its disk has no room for the run, or another process trains in it.
-        KeyboardInterrupt: Ctrl-C or SIGTERM came; a run with an output is saved at its next row before. A second one
-            ends it at once.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP came; a run with an output is saved at its next row before. A
+            second one ends it at once.
     """
     schedule = schedule or one_cycle()
     rank, world = processes()
