@@ -91,7 +91,7 @@ RIGHT = [
 WRONG = [
     (check.frequency_weighted_iou, 0.5, "a function is wanted here, not float"),
     (check.frequency_weighted_iou, lambda m: None, "returns None"),
-    (check.frequency_weighted_iou, iou_of, "has to return a number, not ndarray"),
+    (check.frequency_weighted_iou, iou_of, "has to return one number, not ndarray"),
     (check.frequency_weighted_iou, lambda m: np.nanmean(iou_of(m)), "which is mean IoU"),
     (check.frequency_weighted_iou, lambda m: weighted(m.T), "shares of the predicted pixels"),
     (check.frequency_weighted_iou, lambda m: np.nansum(m.sum(1) * iou_of(m)), "the weights have to add up to 1"),

@@ -52,6 +52,19 @@ def require(condition: bool, sentence: str) -> None:
         raise WrongAnswer(sentence)
 
 
+def function(answer: Any) -> None:
+    """Raises `WrongAnswer` where an answer is no function."""
+    require(callable(answer), f"a function is wanted here, not {type(answer).__name__}")
+
+
+def number(found: Any) -> float:
+    """What an answer's function returned, as a number; raises `WrongAnswer` where it is none."""
+    try:
+        return float(found)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise WrongAnswer(f"the function has to return one number, not {type(found).__name__}") from error
+
+
 def compare(found: Any, expected: Any, sentence: str, tolerance: float = 1e-4) -> None:
     """Hold numbers or tensors against the expected ones: first the shape, then whether they are numbers, then values.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from posebook.check.answers import exercise, require
+from posebook.check.answers import exercise, function, require
 
 
 @exercise
@@ -17,7 +17,7 @@ def sign_flip(p_value: object, rows: Sequence[Any]) -> str:
     Args:
         rows: of the ledger, each with a p-value by Student's t, which it is then held against.
     """
-    require(callable(p_value), f"a function is wanted here, not {type(p_value).__name__}")
+    function(p_value)
     one_side = _number(p_value(np.full(3, 0.2), 0.0))
     require(one_side != 0, "it gives 0 for three numbers on one side: the observed signs are one of the patterns too")
     require(
@@ -53,7 +53,7 @@ def false_discovery(decide: object, p_values: np.ndarray) -> str:
     Args:
         p_values: of the ledger.
     """
-    require(callable(decide), f"a function is wanted here, not {type(decide).__name__}")
+    function(decide)
 
     def decided(values: list[float]) -> list[bool]:
         found = np.asarray(decide(np.array(values), 0.05))

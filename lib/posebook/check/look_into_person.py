@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from posebook.check.answers import WrongAnswer, compare, exercise, require
+from posebook.check.answers import compare, exercise, function, number, require
 from posebook.evaluation.metrics import parsing_score
 from posebook.skeleton import PART_INDEX
 
@@ -233,7 +233,7 @@ def swapped(answer: Any, matrix: Int[Tensor, "20 20"] | None = None) -> str:
 @exercise
 def seeds_needed(answer: Any) -> str:
     """Evaluation, 2: a function from a mean difference and its deviation to how many seeds leave 0 out, or None."""
-    require(callable(answer), f"a function is wanted here, not {type(answer).__name__}")
+    function(answer)
     found = answer(1.0, 1.0)
     mistakes = {
         4: "1.96 is the factor of many seeds; Student's is larger for few",
@@ -254,18 +254,14 @@ def seeds_needed(answer: Any) -> str:
 
 
 def _called(answer: Any, *inputs: Any) -> Any:
-    require(callable(answer), f"a function is wanted here, not {type(answer).__name__}")
+    function(answer)
     result = answer(*inputs)
     require(result is not None, "the function returns None: does its last line start with `return`?")
     return result
 
 
 def _number(answer: Any, *inputs: Any) -> float:
-    result = _called(answer, *inputs)
-    try:
-        return float(result)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise WrongAnswer(f"the function has to return a number, not {type(result).__name__}") from error
+    return number(_called(answer, *inputs))
 
 
 def _alike(a: float, b: float) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from posebook.check.answers import WrongAnswer, compare, exercise, require
+from posebook.check.answers import WrongAnswer, compare, exercise, function, require
 from posebook.coordinates import Perturbation
 from posebook.losses import heatmap_loss, structure_aware_loss, structure_loss
 from posebook.papers import create
@@ -21,7 +21,7 @@ _GROUPS = torch.tensor(MPII.structure)
 @exercise
 def added_parameters(answer: Any) -> str:
     """How many parameters supervision adds, of (stacks, features, joints, scales)."""
-    _check_function(answer)
+    function(answer)
     compare(answer(2, 16, 14, 1), 0, "with one scale the network is Newell's, to which nothing is added")
     one = answer(1, 8, 3, 2)
     require(one != 8 * 3, "with one stack and two scales some numbers are missing: a convolution has weights and what?")
@@ -35,7 +35,7 @@ def added_parameters(answer: Any) -> str:
 @exercise
 def map_gradient(answer: Any) -> str:
     """The gradient of the mean norm of maps, of (maps, target)."""
-    _check_function(answer)
+    function(answer)
     random = torch.Generator().manual_seed(1)
     maps, target = (torch.randn(3, 5, 6, 6, generator=random) for _ in range(2))
     target[1, 2] = maps[1, 2]
@@ -70,7 +70,7 @@ def map_gradient(answer: Any) -> str:
 @exercise
 def median_height(answer: Any) -> str:
     """The median height of a cell for a joint that scatters along a line, of its standard deviation in pixels."""
-    _check_function(answer)
+    function(answer)
     random = torch.Generator().manual_seed(2)
     for scatter in (1.0, 4.0, 10.0):
         drawn = torch.exp(-0.5 * (scatter * torch.randn(200_001, generator=random) / 4).square())
@@ -88,7 +88,7 @@ def median_height(answer: Any) -> str:
 @exercise
 def metric(answer: Any) -> str:
     """The matrix A of eq. (2) as a quadratic form, of (groups, joints, alpha)."""
-    _check_function(answer)
+    function(answer)
     compare(answer(_GROUPS, 16, 0.0), torch.eye(16) / 16, "with alpha 0 the loss is not that of eq. (1)", 1e-6)
     random = torch.Generator().manual_seed(3)
     P, G = (torch.rand(4, 16, 5, 5, generator=random) for _ in range(2))
@@ -114,7 +114,7 @@ def metric(answer: Any) -> str:
 @exercise
 def unseen_error(answer: Any) -> str:
     """An error that the second term does not see, of the matrix of section 1."""
-    _check_function(answer)
+    function(answer)
     membership = torch.zeros(len(_GROUPS), 16).scatter_(1, _GROUPS, 1.0)
     pattern = torch.as_tensor(answer(membership)).float()
     _check_tensor(pattern, (16,))
@@ -138,7 +138,7 @@ def unseen_error(answer: Any) -> str:
 @exercise
 def balanced_weights(answer: Any) -> str:
     """What replaces 1/N so that all joints weigh the same, of the matrix of section 1 and alpha."""
-    _check_function(answer)
+    function(answer)
     membership = torch.zeros(len(_GROUPS), 16).scatter_(1, _GROUPS, 1.0)
     for alpha in (1 / 16, 1 / 4):
         first = torch.as_tensor(answer(membership, alpha))
@@ -162,7 +162,7 @@ def balanced_weights(answer: Any) -> str:
 @exercise
 def paste(answer: Any) -> str:
     """Patches copied in a batch of images, of (images, source, goal, side)."""
-    _check_function(answer)
+    function(answer)
     random = torch.Generator().manual_seed(1)
     images = torch.rand(5, 3, 20, 20, generator=random)
     source = torch.tensor([[0, 3], [5, 14], [9, 2], [14, 0], [7, 7]])
@@ -185,7 +185,7 @@ def paste(answer: Any) -> str:
 @exercise
 def hidden_by(answer: Any) -> str:
     """Presence after a patch was pasted, of (joints, presence, corner, side)."""
-    _check_function(answer)
+    function(answer)
     locations = torch.tensor([[[5.0, 5], [9.9, 5], [10.1, 5], [5, 10.1], [3.9, 5], [5, 6], [6, 6]]])
     mine = answer(locations, torch.tensor([[2, 2, 2, 2, 2, 1, 0]]), torch.tensor([[4, 4]]), 6)
     _check_tensor(mine, (1, 7))
@@ -210,7 +210,7 @@ def masked_share(answer: Any, sample: Sample, skeleton: Skeleton) -> str:
         sample: people to compare with.
         skeleton: the order of their joints.
     """
-    _check_function(answer)
+    function(answer)
     state = torch.tensor([[2, 2, 0, 1], [2, 0, 0, 0], [0, 1, 0, 1]])
     mine = float(answer(state, 0.5))
     for wrong, sentence in (
@@ -236,7 +236,7 @@ def masked_share(answer: Any, sample: Sample, skeleton: Skeleton) -> str:
 @exercise
 def own_window(answer: Any) -> str:
     """Points of a perturbed box in pixels of the person's own window, of (points, shift, scale, size)."""
-    _check_function(answer)
+    function(answer)
     points = torch.tensor([[32.0, 32.0], [0.0, 0.0], [50.0, 20.0]])
     mine = answer(points, (0.0, 0.0), 1.0, 64)
     compare(mine, points, "a box that is the window itself changes no point")
@@ -266,7 +266,7 @@ def own_window(answer: Any) -> str:
 @exercise
 def fuse(answer: Any) -> str:
     """Locations fused over looks, of (joints, confidence, tau_s)."""
-    _check_function(answer)
+    function(answer)
     random = torch.Generator().manual_seed(1)
     joints, confidence = torch.rand(5, 3, 4, 2, generator=random), torch.rand(5, 3, 4, generator=random)
     confidence[:, 0, 0] *= 0.4  # no look is sure of it
@@ -298,7 +298,7 @@ def expected_passes(answer: Any, passes: Tensor) -> str:
     Args:
         passes: how often each person was looked at.
     """
-    _check_function(answer)
+    function(answer)
     compare(answer(0.0, 0.9), 1, "somebody who is sure after the first look is looked at once")
     compare(answer(1.0, 0.0), 2, "somebody who is unsure after the first look and sure after the second is seen twice")
     most = answer(1.0, 1.0)
@@ -317,10 +317,6 @@ def expected_passes(answer: Any, passes: Tensor) -> str:
     measured = float(passes.float().mean())
     told = f"with {first:.0%} unsure at first and {later:.0%} later it gives {answer(first, later):.1f} passes"
     return f"{told}; measured are {measured:.1f}"
-
-
-def _check_function(answer: object) -> None:
-    require(callable(answer), f"a function is wanted here, not {type(answer).__name__}")
 
 
 def _check_tensor(found: object, shape: tuple[int, ...] | None = None) -> None:

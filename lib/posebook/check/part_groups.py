@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from posebook.check.answers import compare, exercise, require
+from posebook.check.answers import compare, exercise, function, number, require
 from posebook.papers.part_groups.network import Branches, Shared
 from posebook.skeleton import MPII, Skeleton
 
@@ -18,30 +18,17 @@ def _close(found: float, expected: float, tolerance: float = 1e-4) -> bool:
     return abs(found - expected) <= tolerance
 
 
-def _function(answer: Any) -> None:
-    require(callable(answer), f"a function is wanted here, not {type(answer).__name__}")
-
-
-def _number(value: Any) -> float:
-    """What an answer's function returned, as a number."""
-    try:
-        return float(value)
-    except (TypeError, ValueError, RuntimeError):
-        require(False, f"the function is to return one number, not {type(value).__name__}")
-        raise
-
-
 # Notebook 1: mutual information.
 
 
 @exercise
 def by_entropies(answer: Any, counts: Tensor | None = None) -> str:
     """Mutual information of a table of counts, in nats; then of the notebook's own table."""
-    _function(answer)
+    function(answer)
     table = torch.tensor([[4.0, 1.0, 0.0], [0.0, 3.0, 2.0]])
     p = table.double() / table.sum()
     both, first, second = (float(-torch.special.xlogy(q, q).sum()) for q in (p, p.sum(1), p.sum(0)))
-    expected, found = first + second - both, _number(answer(table))
+    expected, found = first + second - both, number(answer(table))
     require(
         not math.isnan(found), "the result is not a number: a cell with nobody in it adds 0, and 0 times log 0 is NaN"
     )
@@ -52,16 +39,16 @@ def by_entropies(answer: Any, counts: Tensor | None = None) -> str:
         _close(found, expected), "this is not the information of the table: are the counts divided by their sum first?"
     )
     told = f"{found:.3f} nats in a table of ten people"
-    return told if counts is None else f"{told}, {_number(answer(counts)):.2f} between the wrists"
+    return told if counts is None else f"{told}, {number(answer(counts)):.2f} between the wrists"
 
 
 @exercise
 def by_chance(answer: Any, counts: Tensor | None = None, taken: float | None = None) -> str:
     """Information that independent joints show: (R - 1)(C - 1) / 2N, over rows and columns with somebody in them."""
-    _function(answer)
+    function(answer)
     table = torch.zeros(10, 9)
     table[:8, :7] = torch.arange(1, 57).reshape(8, 7)  # nobody is in the last two rows and columns
-    people, found = float(table.sum()), _number(answer(table))
+    people, found = float(table.sum()), number(answer(table))
     require(not _close(found, 42 / 2, 1e-6), "what chance adds gets less with more people")
     require(
         not _close(found, 9 * 8 / (2 * people), 1e-6), "rows and columns that nobody is in count here, and should not"
@@ -74,7 +61,7 @@ def by_chance(answer: Any, counts: Tensor | None = None, taken: float | None = N
     if counts is None or taken is None:
         return f"{found:.4f} nats in a table of {people:,.0f} people"
     return (
-        f"for the wrists the formula says {_number(answer(counts)):.2f} nats, and the correction takes off {taken:.2f}"
+        f"for the wrists the formula says {number(answer(counts)):.2f} nats, and the correction takes off {taken:.2f}"
     )
 
 
@@ -85,7 +72,7 @@ def cut(
     groupings: dict[str, list[list[int]]] | None = None,
 ) -> str:
     """The normalised cut of groups in a graph of affinities; then of the notebook's groupings."""
-    _function(answer)
+    function(answer)
     graph = torch.tensor([[9.0, 3.0, 1.0, 0.5], [3.0, 9.0, 0.0, 1.0], [1.0, 0.0, 9.0, 2.0], [0.5, 1.0, 2.0, 9.0]])
     groups = [[0, 1, 2], [3]]
 
@@ -94,7 +81,7 @@ def cut(
 
     inside = parts(graph - graph.diag().diag())
     expected = sum(1 - within / degrees for within, degrees in inside)
-    found = _number(answer(graph.clone(), groups))
+    found = number(answer(graph.clone(), groups))
     with_diagonal = sum(1 - within / degrees for within, degrees in parts(graph))
     sizes = sum((degrees - within) / len(g) for (within, degrees), g in zip(inside, groups, strict=True))
     require(not _close(found, with_diagonal), "the diagonal counts here: a joint has no edge to itself")
@@ -107,7 +94,7 @@ def cut(
     require(_close(found, expected), "this is not the cut of four joints in groups of three and one")
     if W is None or groupings is None:
         return f"{found:.3f} in a graph of four joints"
-    return ", ".join(f"{name} {_number(answer(W, groups)):.4f}" for name, groups in groupings.items())
+    return ", ".join(f"{name} {number(answer(W, groups)):.4f}" for name, groups in groupings.items())
 
 
 # Notebook 2: the branching network.
@@ -120,13 +107,13 @@ def _parameters(layer: nn.Module) -> int:
 @exercise
 def fair_width(answer: Any) -> str:
     """The largest even width at which branches have no more parameters than the deep baseline's block and maps."""
-    _function(answer)
+    function(answer)
     told = {}
     with torch.device("meta"):  # shapes without numbers
         budget = _parameters(Shared(256, 16, deep=True))
         for name in ("one", "two", "five", "eight", "each", "overlapping"):
             groups = MPII.groups(name)
-            width = _number(answer(groups))
+            width = number(answer(groups))
             require(width == int(width) and width > 0, f"{name}: a width is a whole number, not {width:g}")
             require(width % 2 == 0, f"{name}: {width:g} is odd, and half of it is the width of the bottleneck")
             now, more = (_parameters(Branches(256, groups, 16, int(w), 1)) for w in (width, width + 2))
@@ -143,7 +130,7 @@ def fair_width(answer: Any) -> str:
 @exercise
 def in_order(answer: Any) -> str:
     """Maps of branches in the joints' order, those of the same joint averaged."""
-    _function(answer)
+    function(answer)
     generator = torch.Generator().manual_seed(0)
     cases = ((MPII.groups("each"), 16), (MPII.groups("overlapping"), 16), ([[2, 0], [1], [0, 1, 2]], 3))
     for groups, joints in cases:
@@ -203,11 +190,11 @@ def follow_the_gradient(answer: Any) -> str:
 @exercise
 def best_height(answer: Any) -> str:
     """The height of a Gaussian that is d cells off at which it costs least, and that cost in blank maps."""
-    _function(answer)
+    function(answer)
     for d, sigma in ((0.0, 1.0), (0.5, 1.0), (2.0, 1.0), (2.0, 2.0), (4.0, 1.5)):
         pair = answer(d, sigma)
         require(isinstance(pair, tuple | list) and len(pair) == 2, "two numbers are wanted: the height and its cost")
-        height, cost = map(_number, pair)
+        height, cost = map(number, pair)
         expected = math.exp(-(d**2) / (4 * sigma**2))
         where = f"at d = {d:g}, sigma = {sigma:g}"
         require(not (sigma != 1 and _close(height, math.exp(-(d**2) / 4), 1e-3)), f"{where}: mind the Gaussian's width")
@@ -221,13 +208,13 @@ def best_height(answer: Any) -> str:
             not (d and _close(cost, in_sums, 1e-3)), f"{where}: this is the squared error: in blank maps it is less"
         )
         require(_close(cost, 1 - expected**2, 1e-3), f"{where}: the height is right, and costs something else")
-    return f"four cells off at sigma 1 the best height is {_number(answer(4.0, 1.0)[0]):.2f}"
+    return f"four cells off at sigma 1 the best height is {number(answer(4.0, 1.0)[0]):.2f}"
 
 
 @exercise
 def shear_and_mirror(answer: Any, skeleton: Skeleton = MPII) -> str:
     """Joints in an image that is mirrored or not and then sheared about its middle."""
-    _function(answer)
+    function(answer)
     size, mirror_of = 64, list(skeleton.mirror)
     joints = size * torch.rand(3, len(skeleton), 2, generator=torch.Generator().manual_seed(0))
 
@@ -262,7 +249,7 @@ def shear_and_mirror(answer: Any, skeleton: Skeleton = MPII) -> str:
 @exercise
 def rmsprop(answer: Any) -> str:
     """One step of RMSProp at a time, beside PyTorch's."""
-    _function(answer)
+    function(answer)
     rate, alpha, epsilon = 2.5e-4, 0.99, 1e-2
     generator = torch.Generator().manual_seed(0)
     theirs = nn.Parameter(torch.randn(7, generator=generator))
@@ -301,7 +288,7 @@ def rmsprop(answer: Any) -> str:
 @exercise
 def share_occluded(answer: Any, table: dict[str, dict[str, float]] | None = None) -> str:
     """How often a joint is occluded, from its three scores; then by the rows of a table of scores."""
-    _function(answer)
+    function(answer)
     visible, occluded = torch.tensor([0.9, 0.8, 0.95]), torch.tensor([0.6, 0.1, 0.9])
     share = torch.tensor([0.25, 0.1, 0.6])
     everything = (1 - share) * visible + share * occluded
@@ -313,20 +300,20 @@ def share_occluded(answer: Any, table: dict[str, dict[str, float]] | None = None
     ):
         require(found.shape != wrong.shape or not torch.allclose(found.double(), wrong.double(), atol=1e-4), sentence)
     compare(found, share, "all joints are a mixture of both kinds: solve section 3's equation for the share", 1e-3)
-    shares = {name: _number(answer(row["all"], row["visible"], row["occluded"])) for name, row in (table or {}).items()}
+    shares = {name: number(answer(row["all"], row["visible"], row["occluded"])) for name, row in (table or {}).items()}
     return ", ".join(f"{name}: {value:.1%} are occluded" for name, value in shares.items()) or "three joints' shares"
 
 
 @exercise
 def paired_error(answer: Any, one: Tensor | None = None, other: Tensor | None = None) -> str:
     """Standard error of the difference of two scores over the same joints; then of the notebook's two networks."""
-    _function(answer)
+    function(answer)
     rng = torch.Generator().manual_seed(0)
     difficulty = torch.rand(500, generator=rng)  # both fail more often at the same joints
     pair = [torch.rand(500, generator=rng) > 0.9 * difficulty for _ in range(2)]
     difference = pair[0].double() - pair[1].double()
     deviation = float(difference.std(correction=0))
-    expected, found = deviation / math.sqrt(500), _number(answer(*pair))
+    expected, found = deviation / math.sqrt(500), number(answer(*pair))
 
     def near(value: float) -> bool:
         return abs(found / value - 1) < 0.01
@@ -343,14 +330,14 @@ def paired_error(answer: Any, one: Tensor | None = None, other: Tensor | None = 
     apart = math.sqrt(sum(score * (1 - score) for score in scores) / len(one))
     return (
         f"{len(one):,} joints, a difference of {100 * (scores[0] - scores[1]):+.1f} percentage points, standard error "
-        f"{100 * _number(answer(one, other)):.1f} on the same people, {100 * apart:.1f} on different ones"
+        f"{100 * number(answer(one, other)):.1f} on the same people, {100 * apart:.1f} on different ones"
     )
 
 
 @exercise
 def without_conflict(answer: Any, step: Tensor | None = None, others: dict[str, Tensor] | None = None) -> str:
     """A gradient without the part that points against another; then a step's without what harms other joints."""
-    _function(answer)
+    function(answer)
     g, h = torch.tensor([1.0, 2.0, 0.0]), torch.tensor([1.0, -1.0, 3.0])
     along = (g @ h / (h @ h)) * h
     agree, left = answer(g.clone(), -h), answer(g.clone(), h.clone())
