@@ -14,7 +14,7 @@ from statistics import median
 
 import nbformat
 
-from test_notebook_rules import LESSONS, shows_picture, text_of
+from test_notebook_rules import LESSONS, exercises_of, has_alternative, is_caption, shows_picture, text_of
 
 COLUMNS = ("lines", "most", "words", "minutes", "exercises", "predictions", "pictures", "captions", "alternatives")
 
@@ -29,17 +29,16 @@ def measure(cells: Sequence[nbformat.NotebookNode]) -> dict[str, float | int]:
     text = text_of(cells)
     minutes = re.search(r"\*\*Time\*\* (\d+) minutes", text)
     followed = [(cell, after) for cell, after in itertools.pairwise([*cells, None]) if shows_picture(cell)]
-    captions = [after for _, after in followed if after is not None and after.cell_type == "markdown"]
     return {
         "lines": median(lines) if lines else 0,
         "most": max(lines, default=0),
         "words": len(re.sub(r"\]\([^)\s]*\)", "] ", text).split()),
         "minutes": int(minutes[1]) if minutes else 0,
-        "exercises": len(re.findall(r"^\*\*\d+\. [^*]+\*\* \((?:easy|medium|hard)\)", text, flags=re.MULTILINE)),
+        "exercises": len(exercises_of(text)),
         "predictions": text.count("**Predict, then run.**"),
         "pictures": len(followed),
-        "captions": sum(not c.source.lstrip().startswith(("#", "**Predict", "|", "$$")) for c in captions),
-        "alternatives": sum(len(cell.metadata.get("alt", "").split()) >= 6 for cell, _ in followed),
+        "captions": sum(after is not None and is_caption(after) for _, after in followed),
+        "alternatives": sum(has_alternative(cell) for cell, _ in followed),
     }
 
 

@@ -93,21 +93,31 @@ def shows_picture(cell: nbformat.NotebookNode) -> bool:
     return any({"image/png", "image/jpeg"} & set(output.get("data", {})) for output in cell.get("outputs", []))
 
 
+def has_alternative(cell: nbformat.NotebookNode) -> bool:
+    return len(cell.metadata.get("alt", "").split()) >= 6
+
+
+def is_caption(cell: nbformat.NotebookNode) -> bool:
+    """Whether the cell below a picture starts with a sentence on it."""
+    return cell.cell_type == "markdown" and not cell.source.lstrip().startswith(("#", "**Predict", "|", "$$"))
+
+
+def exercises_of(text: str) -> list[str]:
+    """How difficult each of a lesson's exercises is."""
+    return re.findall(r"^\*\*\d+\. [^*]+\*\* \((easy|medium|hard)\)", text, flags=re.MULTILINE)
+
+
 def test_pictures_say_what_they_show_to_those_who_do_not_see_them(lesson):
     pictures = [cell for cell in lesson if shows_picture(cell)]
     assert pictures
-    missing = [cell.source.splitlines()[-1] for cell in pictures if len(cell.metadata.get("alt", "").split()) < 6]
+    missing = [cell.source.splitlines()[-1] for cell in pictures if not has_alternative(cell)]
     assert not missing, "give the cell's metadata an 'alt': what the picture shows, in a sentence"
 
 
 def test_a_sentence_below_each_picture_says_what_to_see_in_it(lesson):
     below = [(cell, after) for cell, after in itertools.pairwise(lesson) if shows_picture(cell)]
     assert not shows_picture(lesson[-1])
-    bare = [
-        cell.source.splitlines()[-1]
-        for cell, after in below
-        if after.cell_type != "markdown" or after.source.lstrip().startswith(("#", "**Predict", "|", "$$"))
-    ]
+    bare = [cell.source.splitlines()[-1] for cell, after in below if not is_caption(after)]
     assert not bare
 
 
@@ -119,7 +129,7 @@ def test_a_lesson_says_how_long_it_takes_to_study(lesson):
 def test_a_reader_predicts_runs_and_answers(lesson):
     text = text_of(lesson)
     assert text.count("**Predict, then run.**") >= 2
-    exercises = re.findall(r"^\*\*\d+\. [^*]+\*\* \((easy|medium|hard)\)", text, flags=re.MULTILINE)
+    exercises = exercises_of(text)
     assert len(exercises) >= 2, "each starts as **1. Its name.** (easy), (medium) or (hard)"
     assert text.count("<summary>Hint</summary>") == len(exercises)
     answers = [cell.source for cell in lesson if cell.cell_type == "code" and re.search(r"\bcheck\.\w+\(", cell.source)]
