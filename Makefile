@@ -52,7 +52,9 @@ campaign: $(INSTALLED)
 	$(BIN)/python tests/reliability/campaign.py --moments $(MOMENTS); status=$$?; \
 		$(BIN)/python tests/reliability/load.py && exit $$status
 
-# What the notebooks show runs only where they are trusted, as one is that was executed on this machine.
+# What the notebooks show runs only where they are trusted, as one is that was executed on this machine. Their kernels
+# import torch before posebook, which would say how long threads wait (lib/posebook/__init__.py).
+lab: export GOMP_SPINCOUNT ?= 3000
 lab: $(INSTALLED)
 	$(BIN)/jupyter trust notebooks/*.ipynb notebooks/*/*.ipynb > /dev/null
 	$(BIN)/jupyter lab notebooks

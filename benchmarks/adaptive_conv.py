@@ -1,4 +1,4 @@
-"""Convolution with a kernel an image and channel, in time and memory, against a convolution with b * c groups."""
+"""Convolution with a kernel per image and channel, in time and memory, against a convolution with b * c groups."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def measure(device: str = "auto", cases: Iterable[tuple[int, int, int, int]] = C
     fastest = torch.bfloat16 if has_bf16(where) else torch.float32
     rows = []
     for images, channels, cells, side in cases:
-        what = f"a {side}x{side} kernel an image and channel, {images}x{channels}x{cells}x{cells}"
+        what = f"a {side}x{side} kernel per image and channel, {images}x{channels}x{cells}x{cells}"
         for dtype in sorted({torch.float32, fastest}, key=str):
             torch.manual_seed(0)
             features = channels_last(torch.randn(images, channels, cells, cells, device=where, dtype=dtype))

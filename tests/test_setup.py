@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shutil
 import subprocess
@@ -143,3 +144,18 @@ def test_what_an_absent_extra_is_needed_for_is_said_in_a_sentence():
     sentence = r"^a slider needs no_such_package, which is not installed: pip install 'posebook\[study\]'$"
     with pytest.raises(ModuleNotFoundError, match=sentence), needs("study", "a slider"):
         import no_such_package.part  # noqa: F401
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, "3000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")],
+)
+def test_threads_wait_for_a_short_time_unless_somebody_has_said_how_long(given, expected):
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("GOMP_", "OMP_"))} | given
+    look = "import sys, os, posebook; print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", look], env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout.split() == [expected, "False"]
+
+
+def test_make_lab_has_kernels_wait_as_long():
+    assert "lab: export GOMP_SPINCOUNT ?= 3000" in (ROOT / "Makefile").read_text()

@@ -6,6 +6,7 @@ python tests/reliability/campaign.py --moments 20 --only train --only "data pack
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -24,6 +25,8 @@ def main() -> None:
     parser.add_argument("--only", action="append", help="a command's name in the table; may be given again")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     given = parser.parse_args()
+    # A script's background ignores Ctrl-C, and what is started there would.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     rows, faults = [], []
     with serving() as address, tempfile.TemporaryDirectory(prefix="posebook-campaign-") as place:
         for name, kind in kinds(address).items():

@@ -6,12 +6,14 @@ import ctypes
 import gc
 import os
 import platform
+import signal
+import socket
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from posebook.compute.ending import end_with
+from posebook.compute.ending import Stopped, end_with
 
 
 def processes() -> tuple[int, int]:
@@ -38,18 +40,36 @@ def device_name(device: torch.device) -> str:
 
 
 def join_processes(device: torch.device | str) -> torch.device:
-    """Under `torchrun`, meet the other processes; elsewhere do nothing. The device that this process works on."""
+    """Under `torchrun`, meet the other processes; elsewhere do nothing. The device that this process works on.
+
+    Raises:
+        Stopped: torchrun is gone already.
+    """
     device = torch.device(device)
     if "LOCAL_RANK" not in os.environ:
         return device
     # torchrun stops its processes when it is stopped, but not when it is killed.
     end_with(os.getppid(), ctrl_c=True)
+    _check_launcher()
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
     if not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return device
+
+
+def _check_launcher() -> None:
+    """Stopped where torchrun went before it was watched: the others would be waited for at an address without anybody.
+
+    It keeps that address itself, unless somebody set it up in another way.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return
+    try:
+        socket.create_connection((os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])), timeout=60).close()
+    except ConnectionRefusedError:
+        raise Stopped(signal.SIGTERM) from None
 
 
 def keep_memory() -> None:
