@@ -27,6 +27,8 @@ LENGTHS = {"train": None, "validation": 1000, "test": 2000}
 
 # Images painted at a time, at 128 pixels: more do not fit the cache of a CPU, fewer waste its start-up.
 _AT_ONCE = {"cpu": 16, "cuda": 512}
+# So often as many have their poses and shapes made together, and their labels.
+_ROUNDS = 4
 _STREAM, _GROUP, _ANYONE = 1, 3, 4
 # With labels for one person, so many are there to walk by; with labels for several, as many as have labels.
 _PEOPLE_DRAWN = 3
@@ -125,8 +127,19 @@ class Figures:
         keys = random.keys(self.split, indices.to(self.device), self.seed)
         return self._layout(keys, self._cast(keys, None)[1]).present.sum(1) - 1
 
-    @torch.no_grad()
     def _draw(self, indices: Int[Tensor, " b"], poses: Float[Tensor, "b 16 2"] | None = None) -> Sample:
+        """Scenes, some at a time: what is known of each pixel on the way takes several times an image's memory."""
+        parts = torch.arange(len(indices), device=self.device).split(_ROUNDS * self._at_once)
+        drawn = [self._scenes(indices[part], None if poses is None else poses[part]) for part in parts]
+        return drawn[0] if len(drawn) == 1 else Sample.cat(drawn)
+
+    @property
+    def _at_once(self) -> int:
+        """How many images are painted at a time."""
+        return max(1, int(_AT_ONCE.get(self.device.type, 64) * (128 / self.size) ** 2))
+
+    @torch.no_grad()
+    def _scenes(self, indices: Int[Tensor, " b"], poses: Float[Tensor, "b 16 2"] | None) -> Sample:
         keys = random.keys(self.split, indices, self.seed)
         crowd, normalised = self._cast(keys, poses)
         layout = self._layout(keys, normalised)
@@ -172,9 +185,8 @@ class Figures:
 
     def _paint(self, keys: Int64[Tensor, " b"], shapes: Shapes) -> tuple[Float[Tensor, "b 3 s s"], Canvas]:
         """Pixels, a few images at a time."""
-        at_once = max(1, int(_AT_ONCE.get(self.device.type, 64) * (128 / self.size) ** 2))
         images, canvases = [], []
-        for part in torch.arange(len(keys), device=self.device).split(at_once):
+        for part in torch.arange(len(keys), device=self.device).split(self._at_once):
             light = scenery.light(keys[part])
             canvases.append(rasterise(shapes.map(lambda value, part=part: value[part]), self.size, light))
             images.append(scenery.photograph(keys[part], canvases[-1], self.size, self.difficulty, self.perturbation))
