@@ -8,17 +8,28 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 if not sys.platform.startswith("linux"):
     pytest.skip("looks for processes in /proc, as Linux has it", allow_module_level=True)
 
+from posebook.cli import main
 from reliability.kinds import Command, half_files, kinds, serving, whole
 
 ODD = "a\n'b\" {c} %s %"
 
 
 @pytest.mark.parametrize(
-    ("name", "largest"), [("train", 60_000), ("data pack", 50_000), ("data fetch", 100_000), ("predict", 20_000)]
+    ("name", "largest"),
+    [
+        ("train", 60_000),
+        ("ledger", 20_000),
+        ("ledger, two jobs", 20_000),
+        ("data pack", 50_000),
+        ("data fetch", 100_000),
+        ("predict", 20_000),
+        ("run", 100_000),
+    ],
 )
 def test_a_full_disk_is_told_of_in_a_sentence(tmp_path, name, largest):
     with serving() as address:
@@ -46,7 +57,7 @@ def test_a_place_that_cannot_be_written_is_told_of_before_work_starts(tmp_path, 
     assert "Traceback" not in command.said
 
 
-@pytest.mark.parametrize("name", ["train", "data pack", "data fetch", "predict"])
+@pytest.mark.parametrize("name", ["train", "ledger", "data pack", "data fetch", "predict"])
 def test_folders_may_have_any_name(tmp_path, name):
     with serving() as address:
         kind = kinds(address)[name]
@@ -54,7 +65,8 @@ def test_folders_may_have_any_name(tmp_path, name):
             (tmp_path / folder).mkdir()
         place = tmp_path / "odd" / ODD
         place.mkdir()
-        words = [f"{ODD}/{word}" if word in ("in", "out", "lip.pack") else word for word in kind.command]
+        given = ("in", "out", "lip.pack", "runs", "results")
+        words = [f"{ODD}/{word}" if word in given else word for word in kind.command]
         kind.prepare(place)
         command = Command(replace(kind, command=words), tmp_path / "odd")
         assert command.wait() == 0, command.said
@@ -62,6 +74,32 @@ def test_folders_may_have_any_name(tmp_path, name):
             assert len(list((place / "out").glob("*.json"))) == 6
         else:
             assert kind.result(place) == whole(kind, tmp_path / "plain")[0]
+
+
+SEGMENTATIONS = f"{ODD}/in/TrainVal_parsing_annotations/train_segmentations"
+POSES = f"{ODD}/in/TrainVal_pose_annotations/lip_train_set.csv"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["groups", "--poses", POSES], "l_ankle"),
+        (["data", "check", "lip", f"{ODD}/in"], "60 label maps; every one can be read."),
+        (["data", "describe", "lip", f"{ODD}/in"], "full_body"),
+        (["score", "--dataset", "lip", "--parsing", SEGMENTATIONS, "--labels", SEGMENTATIONS], "100.00"),
+        (["score", "--dataset", "lip", "--annotations", POSES, "--predictions", POSES], "100.00"),
+        (["notebooks", "copy", f"{ODD}/copied"], f"files are in {ODD}/copied"),
+        (["ledger", "--list", "--draw", "--markdown", "--results", f"{ODD}/results"], f"Wrote {ODD}/results/README.md"),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
+)
+def test_what_is_read_and_copied_may_lie_in_a_folder_of_any_name(tmp_path, monkeypatch, command, said):
+    monkeypatch.chdir(tmp_path)
+    Path(ODD).mkdir()
+    kinds("")["data pack"].prepare(Path(ODD))
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    assert said in done.output
 
 
 @pytest.mark.parametrize("name", ["predict", "train", "data list"])
