@@ -11,8 +11,10 @@ import socket
 import stat
 import tarfile
 import threading
+import urllib.request
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
 
 import pytest
 from click.testing import CliRunner
@@ -203,6 +205,18 @@ def test_says_what_is_wrong_with_the_answer(server, tmp_path):
     with pytest.raises(ValueError, match="not a web address"):
         fetch("lsp", tmp_path, url="file:///etc/passwd", progress=False)
     assert contents(tmp_path) == {}
+
+
+def test_a_safe_address_that_sends_on_to_one_that_is_not_is_refused(server, tmp_path, monkeypatch):
+    plain = urllib.request.urlopen
+    monkeypatch.setattr(urllib.request, "urlopen", lambda _, **options: plain(server.url, **options))
+    with pytest.raises(OSError, match=r"sends on to http://127\.0\.0\.1:\d+/.*, which anybody on the way can change"):
+        download("https://posebook.invalid/lsp_dataset.zip", tmp_path)
+    assert contents(tmp_path) == {}
+
+
+def test_every_archive_comes_from_a_safe_address():
+    assert {urlsplit(archive.url).scheme for some in SETS.values() for archive in some.archives} == {"https"}
 
 
 def test_overwrites_nothing(server, tmp_path):

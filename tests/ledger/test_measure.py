@@ -360,6 +360,26 @@ def test_two_processes_at_once_train_each_run_once(tmp_path):
     assert sorted(trained) == [10, 20, 20, 20, 20]
 
 
+def test_two_folders_of_runs_with_one_of_results_lose_nothing(tmp_path):
+    """Each process trains in a folder of its own, and both write to one file."""
+    folders = [tmp_path / "a", tmp_path / "b"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(folder), str(tmp_path / "readings")],
+            env=environment, stderr=subprocess.PIPE, text=True,
+        )
+        for folder in folders
+    ]  # fmt: skip
+    told = [process.communicate(timeout=300)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    lines = [json.loads(line) for line in (tmp_path / "readings/soft_argmax.jsonl").read_text().splitlines()]
+    assert sorted((line["variant"], line["seed"], line["half"]) for line in lines) == [
+        ("no_context", 0, False), ("no_context", 1, False), ("regression", 0, False), ("regression", 0, True),
+        ("regression", 1, False),
+    ]  # fmt: skip
+
+
 def test_a_process_takes_what_no_other_one_is_at(tmp_path, trained, tiny):
     """The most urgent run is another's: all others are trained before it is waited for."""
     (claim,) = select(["soft_argmax_context"])

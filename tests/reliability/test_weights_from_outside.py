@@ -227,6 +227,17 @@ def test_damaged_states_are_refused_or_gone_on_from(state, tmp_path, data):
     refusal(tmp_path / STATE, data.draw(damaged(state.read_bytes())), lambda path: go_on(path.parent))
 
 
+def test_a_bit_that_turned_over_in_a_states_tensor_is_found(state, tmp_path):
+    with zipfile.ZipFile(state) as stored:
+        record = max((stored.read(name) for name in stored.namelist() if "/data/" in name), key=len)
+    content = bytearray(state.read_bytes())
+    content[content.index(record)] ^= 1
+    (tmp_path / STATE).write_bytes(content)
+    torch.load(tmp_path / STATE, weights_only=True)  # finds nothing
+    with pytest.raises(ValueError, match=r"state\.pt cannot be read, for it is broken.*start afresh"):
+        go_on(tmp_path)
+
+
 def test_weights_that_stopped_being_numbers_are_never_kept_as_a_good_state(tmp_path):
     class Burst(torch.optim.SGD):
         def step(self, *arguments):

@@ -139,6 +139,8 @@ def _receive(url: str, file: Path, about: dict | None, have: int, progress: bool
     """Get the file, or the rest of it; on return it is whole as far as the server says how long it is."""
     note = _note(file)
     with _ask(url, about, have) as reply:
+        if urlsplit(url).scheme == "https" != urlsplit(reply.url).scheme:
+            raise OSError(f"{url} sends on to {reply.url}, which anybody on the way can change: give a safe address")
         if reply.status != 206:
             have = 0
         elif about is None or not _continues(reply, have, about):

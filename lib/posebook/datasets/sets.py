@@ -42,7 +42,7 @@ class RealSet:
     how: str = ""
 
 
-_SAM = "http://sam.johnson.io/research"
+_SAM = "https://sam.johnson.io/research"
 _MPI = "https://datasets.d2.mpi-inf.mpg.de/andriluka14cvpr"
 
 SETS = {

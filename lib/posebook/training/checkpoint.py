@@ -10,6 +10,7 @@ that the two cannot disagree.
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
@@ -148,6 +149,10 @@ def load_state(folder: Path, configuration: dict) -> dict | None:
     existing(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+        # torch stores a sum of each tensor's bytes, and does not compare it.
+        with zipfile.ZipFile(path) as stored:
+            if changed := stored.testzip():
+                raise ValueError(f"{changed} has changed since it was written")
     except Exception as error:  # many kinds, and torch's own words for some advise to let the file run what it says
         raise ValueError(
             f"{path} cannot be read, for it is broken, or holds more than numbers and text; delete it, or start afresh"
