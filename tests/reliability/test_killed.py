@@ -43,13 +43,14 @@ WORKING = """
 import os, sys, time
 from joblib import delayed
 from posebook.compute.cluster import as_they_end
-list(as_they_end([delayed(time.sleep)(60) for _ in range(4)], 2))
+list(as_they_end([delayed(time.sleep)(60) for _ in range(int(sys.argv[1]))], 2))
 """
 
 
-@pytest.mark.parametrize("number", [KILL, TERM])
-def test_jobs_end_with_the_process_that_started_them(number):
-    process = subprocess.Popen([sys.executable, "-c", WORKING], stderr=subprocess.DEVNULL)
+# Where there is one job, one of the two processes waits for another.
+@pytest.mark.parametrize(("number", "jobs"), [(KILL, 4), (KILL, 1), (TERM, 4)])
+def test_jobs_end_with_the_process_that_started_them(number, jobs):
+    process = subprocess.Popen([sys.executable, "-c", WORKING, str(jobs)], stderr=subprocess.DEVNULL)
 
     def children() -> list[str]:
         found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -99,18 +99,12 @@ def as_they_end(jobs: Iterable, count: int) -> Iterator:
     """
     from joblib import Parallel
 
-    if not is_elsewhere():
-        parent = os.getpid()
-        jobs = ((_ending_with, (parent, function, *given), options) for function, given, options in jobs)
+    # Also a process that has no job yet. Threads leave it out.
+    watched = {} if is_elsewhere() else {"initializer": end_with, "initargs": (os.getpid(),)}
     # No batches: what has ended would wait for the rest of its batch. A cluster is sent all at once, so that workers
     # that join it later find some.
     ahead = "all" if is_elsewhere() else "2 * n_jobs"
-    return Parallel(n_jobs=count, batch_size=1, pre_dispatch=ahead, return_as="generator_unordered")(jobs)
-
-
-def _ending_with(parent: int, function: Callable, *given: Any, **options: Any) -> Any:
-    end_with(parent)
-    return function(*given, **options)
+    return Parallel(n_jobs=count, batch_size=1, pre_dispatch=ahead, return_as="generator_unordered", **watched)(jobs)
 
 
 def check_worker() -> None:
