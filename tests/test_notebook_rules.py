@@ -121,6 +121,12 @@ def test_a_sentence_below_each_picture_says_what_to_see_in_it(lesson):
     assert not bare
 
 
+def test_a_lesson_opens_with_a_picture(lesson):
+    """Of the idea, or of the network at work: before its first section."""
+    first = next(place for place, cell in enumerate(lesson) if re.match(r"## 1\. ", cell.source))
+    assert any(shows_picture(cell) for cell in lesson[:first])
+
+
 def test_a_lesson_says_how_long_it_takes_to_study(lesson):
     (minutes,) = re.findall(r"\*\*Time\*\* (\d+) minutes to study", text_of(lesson))
     assert 30 <= int(minutes) <= 100

@@ -408,7 +408,7 @@ def _fault(command: Command, number: int) -> str | None:
         return "it does not end within a minute"
     # What torchrun says of a signal, and its status, are its own.
     if number != signal.SIGKILL and not command.kind.launcher:
-        over = over and (status == 0 or (status == -number and OVER in command.said))
+        over = over and (status == 0 or (status in (-number, 1) and OVER in command.said))
         # What comes after is Python's own end, which a signal may meet as well.
         if "Traceback" in command.said.partition(OVER)[0]:
             return f"a traceback: {command.said[-1500:]}"

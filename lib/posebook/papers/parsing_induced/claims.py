@@ -279,8 +279,8 @@ CLAIMS = (
         "better_parsing",
         "Sec. 4.2, Table 3",
         "Better parsing gives better pose estimation.",
-        f"{_MEASURE}, of the network whose parsing encoder has four units a place, minus that with one; beside it how "
-        "much better it parses.",
+        f"{_MEASURE}, of the network whose parsing encoder has four units per place, minus that with one; beside it "
+        "how much better it parses.",
         ("pil_4u", "pil", "pil_2u"),
         details=lambda r: {
             "gain of mean IoU": _minus("pil_4u", "pil", name="miou")(r), **_details("pil", "pil_2u", "pil_4u")(r)
@@ -328,8 +328,8 @@ CLAIMS = (
         "two_kernels",
         "Sec. 3.1, eq. (1)",
         "Two kernels for all images, chosen by a predicted facing, are no worse than a kernel predicted for each.",
-        f"{_MEASURE}, {_WITH_TWO}, minus that with predicted kernels; no worse is less than half a point. (Not in the "
-        "paper.)",
+        f"{_MEASURE}, {_WITH_TWO}, minus that with predicted kernels; no worse is less than half a percentage point. "
+        "(Not in the paper.)",
         ("pil",),
         measure=lambda r: r["pil"]["two_predicted"] - r["pil"]["pckh"],
         details=_details("pil", names=_TWO),
@@ -341,7 +341,7 @@ CLAIMS = (
         "order",
         "Sec. 3.2, and the authors' code",
         "V, kernels, U without norm (the paper) is no worse than U, kernels, V with norm (the code).",
-        f"{_MEASURE}, of the paper's order minus that of the code's; no worse is less than half a point.",
+        f"{_MEASURE}, of the paper's order minus that of the code's; no worse is less than half a percentage point.",
         ("pil", "official"),
         bound=-0.005,
         paper_numbers="none of its own",

@@ -82,7 +82,7 @@ LOWER = ("r_knee", "r_hip", "l_hip", "l_knee", "pelvis")
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 SWEPT = 500
 
-# Where the paper calls a difference none ("hardly", "not always"), this much counts as none: half a point.
+# Where the paper calls a difference none ("hardly", "not always"), this much counts as none: half a percentage point.
 NONE = 0.005
 
 
@@ -223,7 +223,8 @@ CLAIMS = (
         "enough_groups",
         "Sec. 4.3, Fig. 5(e)",
         "More than 5 groups can hardly result in further improvement.",
-        f"{_HARD} with five groups, minus the mean of those with 8 and 16; hardly is less than half a point.",
+        f"{_HARD} with five groups, minus the mean of those with 8 and 16; hardly is less than half a "
+        "percentage point.",
         ("branches", "eight", "each"),
         measure=lambda r: r["branches"]["hard"] - (r["eight"]["hard"] + r["each"]["hard"]) / 2,
         bound=-NONE,
@@ -233,7 +234,7 @@ CLAIMS = (
         "Sec. 4.3, Fig. 5(f)",
         "Overlapping groups do not improve the performance.",
         f"{_HARD} with the five groups, minus that with each shoulder in its arm's group too; no gain is less than "
-        "half a point.",
+        "half a percentage point.",
         ("branches", "overlapping"),
         bound=-NONE,
     ),

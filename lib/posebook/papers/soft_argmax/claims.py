@@ -39,7 +39,7 @@ PROFILES = {
         test_images=64,
     ),
     # Plain figures, because runs must have stopped gaining fast within the hours there are. Among other people and
-    # objects, where `posebook train` has them, 96,000 images more still gained 7 to 9 points.
+    # objects, where `posebook train` has them, 96,000 images more still gained 7 to 9 percentage points.
     "study": TRAINING["study"].but(
         figures={"difficulty": "plain"},
         settings={"features": 144, "blocks": 2, "context": 2},
@@ -180,7 +180,7 @@ CLAIMS = (
         "Sec. 3.2.3, 4.3, Fig. 6",
         "Context maps increase the precision of the predictions by providing complementary information.",
         paper_numbers="none; pictures (Fig. 6)",
-        how="PCKh@0.5 (PCK@0.2) with two context maps a joint, minus that of the same network without.",
+        how="PCKh@0.5 (PCK@0.2) with two context maps per joint, minus that of the same network without.",
         variants=("regression", "no_context"),
     ),
     _claim(
@@ -203,7 +203,7 @@ CLAIMS = (
         paper_value=-0.007,
         paper_numbers="MPII test, PCKh@0.5: 91.2, the best detection network (Chen et al.) 91.9, Newell et al. 90.9",
         how="PCKh@0.5 (PCK@0.2) of regression, minus that of the same backbone trained by heat maps and read with the "
-        "quarter offset; close is less than 2 points behind.",
+        "quarter offset; close is less than 2 percentage points behind.",
         variants=("regression", "detection"),
         bound=-0.02,
     ),
