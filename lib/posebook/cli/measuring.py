@@ -223,6 +223,7 @@ def ledger(
     elif not (draw or markdown):
         click.echo(f"\n{render(rows)}" if rows else "No claim has been measured here.")
     if draw:
-        say(f"Pictures: {', '.join(map(str, draw_ledger(chosen, place / 'readings', place)))}")
+        drawn = draw_ledger(chosen, place / "readings", place)
+        say(f"Pictures: {', '.join(map(str, drawn))}" if drawn else "No picture: no claim has been measured here.")
     if markdown:
         say(f"Wrote {write_markdown(select(), place)}")
