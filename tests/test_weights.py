@@ -64,3 +64,13 @@ def test_some_are_the_ledgers(name, paper, variant):
     told = about["training"]
     assert (told["steps"], told["recipe"]["seed"]) == (work.plan.recipe.steps, 0)
     assert bool(told.get("masking")) == (work.plan.masking is not None)
+
+
+def test_weights_load_whatever_the_callers_default_type_is():
+    torch.set_default_dtype(torch.float64)
+    try:
+        network, _ = load_weights(WEIGHTS / "hourglass")
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {value.dtype for value in network.parameters()} == {torch.float32}

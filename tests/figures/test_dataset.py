@@ -270,3 +270,16 @@ def test_own_shapes_name_every_joint():
     assert own.any(1).all()
     knee, hand = MPII.index("l_knee"), people.NAMES.index("hand_l")
     assert not own[knee, hand]
+
+
+def test_figures_do_not_depend_on_the_callers_default_type():
+    figures = Figures("test", size=32)
+    before = figures.batch(torch.arange(3))
+    torch.set_default_dtype(torch.float64)
+    try:
+        after = Figures("test", size=32).batch(torch.arange(3))
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(before.images, after.images)
+    assert torch.equal(before.joints, after.joints)

@@ -85,12 +85,10 @@ def pictures(folder: Path, share: float) -> tuple[int, list[str]]:
 
 
 def ran(command: list[str]) -> tuple[int, float, float, list[str]]:
-    """Status, seconds, peak memory in MB of the largest process, and the lines that it wrote to stderr at its end."""
+    """Status, seconds, peak memory in MB of the largest process, and the lines that it wrote at its end."""
     began = time.monotonic()
     with tempfile.TemporaryFile("w+") as heard:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "posebook.cli", *command], stdout=subprocess.DEVNULL, stderr=heard
-        )
+        process = subprocess.Popen([sys.executable, "-m", "posebook.cli", *command], stdout=heard, stderr=heard)
         _, status, usage = os.wait4(process.pid, 0)
         heard.seek(0)
         lines = [line.rpartition("\r")[2].rstrip() for line in heard.read().splitlines()]

@@ -6,7 +6,8 @@ Weights stay in float32 throughout; autocast rounds a convolution's inputs to bf
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
 import torch
@@ -35,6 +36,17 @@ def _cpu_has_bf16() -> bool:
         return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
     # Older releases of torch answer the same two questions under private names.
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+@contextmanager
+def new_in_float32() -> Iterator[None]:
+    """A context in which new tensors are float32, as weights and images are, whatever the caller's default is."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def use_bf16(device: torch.device | str, bf16: bool | None = None) -> bool:

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Int64, UInt8
 from torch import Tensor
 
+from posebook.compute.precision import new_in_float32
 from posebook.coordinates import Perturbation, inside
 from posebook.figures import occlusion, random, scenery
 from posebook.figures.palette import Draws
@@ -127,6 +128,7 @@ class Figures:
         keys = random.keys(self.split, indices.to(self.device), self.seed)
         return self._layout(keys, self._cast(keys, None)[1]).present.sum(1) - 1
 
+    @new_in_float32()
     def _draw(self, indices: Int[Tensor, " b"], poses: Float[Tensor, "b 16 2"] | None = None) -> Sample:
         """Scenes, some at a time: what is known of each pixel on the way takes several times an image's memory."""
         parts = torch.arange(len(indices), device=self.device).split(_ROUNDS * self._at_once)
