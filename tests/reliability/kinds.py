@@ -114,6 +114,7 @@ class Command:
     def stop(self, number: int) -> None:
         """Send it a signal, and note whether it had come to its end by itself."""
         self.over = not self.process.is_alive() or OVER in self.said
+        self.stopped = time.time()
         if self.process.is_alive():
             os.kill(self.process.pid, number)
 
@@ -399,10 +400,9 @@ def stopped(
 
 
 def _fault(command: Command, number: int) -> str | None:
-    began = time.monotonic()
     status = command.wait(60)
-    # Nobody can tell from outside whether what ends just then was over when the signal came.
-    over = command.over or time.monotonic() - began < 0.2
+    # Nobody can tell from outside whether what says its last word just then was over when the signal came.
+    over = command.over or command.out.stat().st_mtime - command.stopped < 0.2
     if status is None:
         command.process.kill()
         return "it does not end within a minute"
