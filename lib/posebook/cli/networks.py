@@ -139,6 +139,7 @@ def predict(
     from PIL.Image import DecompressionBombWarning
     from tqdm import tqdm
 
+    from posebook.compute.ending import check_stopped
     from posebook.compute.processes import pick_device
     from posebook.papers import load_weights
     from posebook.paths import WEIGHTS, check_writable
@@ -164,6 +165,7 @@ def predict(
         tqdm(jobs, "photographs", unit="im", disable=True if len(jobs) == 1 else None) as bar,
     ):
         for job in bar:
+            check_stopped()
             try:
                 if boxes is not None and job not in regions:
                     raise ValueError(f"{boxes} has no box for it: add a line that starts with {job.name}")

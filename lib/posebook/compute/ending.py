@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 # Ctrl-C; what `kill`, a batch system and a shutdown send; a terminal that is closed. Windows has no SIGHUP.
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -22,15 +24,39 @@ class Stopped(KeyboardInterrupt):
         self.number = number
 
 
+# The signals that came within `signals_stop`.
+_came: list[int] = []
+
+
 @contextmanager
 def signals_stop() -> Iterator[None]:
     """A context in which signals raise `Stopped`, as Ctrl-C does already, so that files and processes are tidied up."""
 
     def stop(number: int, frame: FrameType | None) -> None:
+        _came.append(number)
         raise Stopped(number)
 
-    with _handled_by(stop):
-        yield
+    def say_nothing(lost: Any) -> None:
+        if not isinstance(lost.exc_value, Stopped):
+            said(lost)
+
+    said, sys.unraisablehook = sys.unraisablehook, say_nothing
+    try:
+        with _handled_by(stop):
+            yield
+            check_stopped()
+    finally:
+        sys.unraisablehook = said
+        _came.clear()
+
+
+def check_stopped() -> None:
+    """In `signals_stop`, raise `Stopped` once more if a signal came; for each round of a long loop.
+
+    Python lets no error out of what tidies an object up.
+    """
+    if _came:
+        raise Stopped(_came[0])
 
 
 def ignore_signals() -> None:

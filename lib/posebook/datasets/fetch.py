@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
+from posebook.compute.ending import check_stopped
 from posebook.datasets.sets import SETS, Archive
 from posebook.paths import alone, check_writable, replacing
 
@@ -182,6 +183,7 @@ def _save(reply: HTTPResponse, file: Path, have: int, size: int | None, progress
     ):
         try:
             while chunk := reply.read(_CHUNK):
+                check_stopped()
                 target.write(chunk)
                 bar.update(len(chunk))
         except (TimeoutError, ConnectionError, HTTPException) as error:

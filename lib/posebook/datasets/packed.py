@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from posebook.compute.ending import check_stopped
 from posebook.coordinates import inside
 from posebook.datasets import open_dataset
 from posebook.datasets.labelled import LabelledPhotographs, nearest
@@ -309,6 +310,7 @@ def _write(file: BinaryIO, dataset: Dataset, places: dict[str, int], tell) -> di
     """A split's tensors, each from its own place in the file on; gives their digests."""
     digests = {key: hashlib.sha256() for key in places}
     for indices in torch.arange(dataset.length).split(_BATCH):
+        check_stopped()
         sample = dataset.batch(indices)
         sample.images = (sample.images * 255).round_().to(torch.uint8)
         for key in places:
