@@ -1,4 +1,4 @@
-"""Every slider of every notebook in a real browser: it moves its picture, in Voila, in JupyterLab and in Notebook 7."""
+"""Every slider of every notebook in a real browser: it moves its picture, in Voila and in JupyterLab."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
@@ -24,8 +23,6 @@ from posebook.notebooks.headless import use_this_python
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright, which drives the browser, is not installed")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
-# The notebooks need JupyterLab, and whoever has Notebook 7 too can use that.
-NOTEBOOK_7 = pytest.mark.skipif(find_spec("notebook") is None, reason="Notebook 7 is not installed")
 
 # A box of sliders and their picture; in JupyterLab the fallback picture has no such class.
 BOXES = ".widget-vbox:has(> img.widget-image)"
@@ -76,20 +73,16 @@ def in_voila(folder: Path, name: str, port: int) -> subprocess.Popen:
     return demo.serve([name], folder, port, browser=False, steps=STEPS)
 
 
-def in_jupyterlab(folder: Path, name: str, port: int, application: str = "jupyterlab") -> subprocess.Popen:
+def in_jupyterlab(folder: Path, name: str, port: int) -> subprocess.Popen:
     use_this_python()
     nbformat.write(demo.build(name, steps=STEPS), folder / f"{name}.ipynb")
     # Else cells out of sight are not on the page.
     settings = folder / "settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
     settings.parent.mkdir(parents=True)
     settings.write_text(json.dumps({"windowingMode": "none"}))
-    command = [sys.executable, "-m", application, "--no-browser", "--allow-root", f"--port={port}"]
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
     command += ["--IdentityProvider.token=", f"--ServerApp.root_dir={folder}", "--ServerApp.port_retries=0"]
     return subprocess.Popen(command, env=os.environ | {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")})
-
-
-def in_notebook(folder: Path, name: str, port: int) -> subprocess.Popen:
-    return in_jupyterlab(folder, name, port, "notebook")
 
 
 def open_voila(page, address: str, name: str) -> None:
@@ -99,16 +92,6 @@ def open_voila(page, address: str, name: str) -> None:
 def open_jupyterlab(page, address: str, name: str) -> None:
     page.goto(f"{address}/lab/tree/{name}.ipynb")
     page.get_by_text("| Idle").wait_for()  # the kernel's, in the status bar; before that, running asks which to take
-    run_all(page)
-
-
-def open_notebook(page, address: str, name: str) -> None:
-    page.goto(f"{address}/notebooks/{name}.ipynb")
-    page.locator("[data-status=idle]").first.wait_for(state="attached")  # unseen
-    run_all(page)
-
-
-def run_all(page) -> None:
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 
@@ -144,12 +127,7 @@ def changes(page, box, control, far: bool = False) -> float | None:
 
 @pytest.mark.parametrize("name", demo.pages())
 @pytest.mark.parametrize(
-    ("serve", "open_page"),
-    [
-        pytest.param(in_voila, open_voila, id="voila"),
-        pytest.param(in_jupyterlab, open_jupyterlab, id="jupyterlab"),
-        pytest.param(in_notebook, open_notebook, id="notebook", marks=NOTEBOOK_7),
-    ],
+    ("serve", "open_page"), [(in_voila, open_voila), (in_jupyterlab, open_jupyterlab)], ids=["voila", "jupyterlab"]
 )
 def test_every_slider_moves_its_picture(serve, open_page, name, tmp_path, record_property):
     cells = [cell.source for cell in demo.build(name).cells if cell.cell_type == "code"]
