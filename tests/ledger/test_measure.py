@@ -10,6 +10,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -349,31 +350,29 @@ measure(select(["soft_argmax_context"]), "figures", "quick", 2, device="cpu", ru
 """
 
 
-def test_two_processes_at_once_train_each_run_once(tmp_path):
-    command = [sys.executable, "-c", KILLED, str(tmp_path / "runs"), str(tmp_path / "readings")]
+def measure_at_once(folders: list[Path], readings: Path) -> list[dict]:
+    """What processes that measure the same claim, each with its folder of runs, write into one folder of readings."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    both = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    told = [process.communicate(timeout=300)[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], told
-    assert len((tmp_path / "readings/soft_argmax.jsonl").read_text().splitlines()) == 5
+    command = [sys.executable, "-c", KILLED]
+    every = [
+        subprocess.Popen([*command, str(runs), str(readings)], env=environment, stderr=subprocess.PIPE, text=True)
+        for runs in folders
+    ]
+    told = [process.communicate(timeout=300)[1] for process in every]
+    assert [process.returncode for process in every] == [0] * len(folders), told
+    return [json.loads(line) for line in (readings / "soft_argmax.jsonl").read_text().splitlines()]
+
+
+def test_two_processes_at_once_train_each_run_once(tmp_path):
+    lines = measure_at_once([tmp_path / "runs"] * 2, tmp_path / "readings")
+    assert len(lines) == 5
     trained = [json.loads(path.read_text())["training"]["steps"] for path in tmp_path.glob("runs/*/last.json")]
     assert sorted(trained) == [10, 20, 20, 20, 20]
 
 
 def test_two_folders_of_runs_with_one_of_results_lose_nothing(tmp_path):
     """Each process trains in a folder of its own, and both write to one file."""
-    folders = [tmp_path / "a", tmp_path / "b"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-c", KILLED, str(folder), str(tmp_path / "readings")],
-            env=environment, stderr=subprocess.PIPE, text=True,
-        )
-        for folder in folders
-    ]  # fmt: skip
-    told = [process.communicate(timeout=300)[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], told
-    lines = [json.loads(line) for line in (tmp_path / "readings/soft_argmax.jsonl").read_text().splitlines()]
+    lines = measure_at_once([tmp_path / "a", tmp_path / "b"], tmp_path / "readings")
     assert sorted((line["variant"], line["seed"], line["half"]) for line in lines) == [
         ("no_context", 0, False), ("no_context", 1, False), ("regression", 0, False), ("regression", 0, True),
         ("regression", 1, False),

@@ -99,7 +99,8 @@ def as_they_end(jobs: Iterable, count: int) -> Iterator:
     """
     from joblib import Parallel
 
-    # Also a process that has no job yet. Threads leave it out.
+    # Each process ends with this one from its own start on, when it has no job yet. Threads need no such watch, and
+    # joblib starts them without.
     watched = {} if is_elsewhere() else {"initializer": end_with, "initargs": (os.getpid(),)}
     # No batches: what has ended would wait for the rest of its batch. A cluster is sent all at once, so that workers
     # that join it later find some.

@@ -39,7 +39,7 @@ def _cpu_has_bf16() -> bool:
 
 
 @contextmanager
-def new_in_float32() -> Iterator[None]:
+def float32_by_default() -> Iterator[None]:
     """A context in which new tensors are float32, as weights and images are, whatever the caller's default is."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)

@@ -140,7 +140,8 @@ def _receive(url: str, file: Path, about: dict | None, have: int, progress: bool
     """Get the file, or the rest of it; on return it is whole as far as the server says how long it is."""
     note = _note(file)
     with _ask(url, about, have) as reply:
-        if urlsplit(url).scheme == "https" != urlsplit(reply.url).scheme:
+        asked, answered = (urlsplit(address).scheme for address in (url, reply.url))
+        if asked == "https" and answered != "https":
             raise OSError(f"{url} sends on to {reply.url}, which anybody on the way can change: give a safe address")
         if reply.status != 206:
             have = 0

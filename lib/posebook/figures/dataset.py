@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Int64, UInt8
 from torch import Tensor
 
-from posebook.compute.precision import new_in_float32
+from posebook.compute.precision import float32_by_default
 from posebook.coordinates import Perturbation, inside
 from posebook.figures import occlusion, random, scenery
 from posebook.figures.palette import Draws
@@ -28,7 +28,7 @@ LENGTHS = {"train": None, "validation": 1000, "test": 2000}
 
 # Images painted at a time, at 128 pixels: more do not fit the cache of a CPU, fewer waste its start-up.
 _AT_ONCE = {"cpu": 16, "cuda": 512}
-# So often as many have their poses and shapes made together, and their labels.
+# Poses, shapes and labels are made for this many times as many images at a time.
 _ROUNDS = 4
 _STREAM, _GROUP, _ANYONE = 1, 3, 4
 # With labels for one person, so many are there to walk by; with labels for several, as many as have labels.
@@ -128,7 +128,7 @@ class Figures:
         keys = random.keys(self.split, indices.to(self.device), self.seed)
         return self._layout(keys, self._cast(keys, None)[1]).present.sum(1) - 1
 
-    @new_in_float32()
+    @float32_by_default()
     def _draw(self, indices: Int[Tensor, " b"], poses: Float[Tensor, "b 16 2"] | None = None) -> Sample:
         """Scenes, some at a time: what is known of each pixel on the way takes several times an image's memory."""
         parts = torch.arange(len(indices), device=self.device).split(_ROUNDS * self._at_once)

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from posebook.compute.precision import new_in_float32
+from posebook.compute.precision import float32_by_default
 from posebook.ledger.claim import Claim, claims_of
 from posebook.network import Setting, check_settings, finds_joints, settings_of
 from posebook.outside import check_tensors
@@ -93,7 +93,7 @@ def parse_settings(name: str, assignments: Iterable[str]) -> dict[str, Setting]:
     return settings
 
 
-@new_in_float32()
+@float32_by_default()
 def load_weights(path: str | Path, device: torch.device | str = "cpu") -> tuple[nn.Module, dict]:
     """A trained network, ready to predict, and what is known about it.
 
