@@ -1,4 +1,4 @@
-"""Every slider of every notebook in a real browser: it moves its picture, in Voila and in JupyterLab."""
+"""Every slider of every notebook in a real browser: it moves its picture, in Voila, JupyterLab and Notebook 7."""
 
 from __future__ import annotations
 
@@ -73,7 +73,8 @@ def in_voila(folder: Path, name: str, port: int) -> subprocess.Popen:
     return demo.serve([name], folder, port, browser=False, steps=STEPS)
 
 
-def in_jupyterlab(folder: Path, name: str, port: int) -> subprocess.Popen:
+def in_jupyter(folder: Path, name: str, port: int) -> subprocess.Popen:
+    """JupyterLab's server, which has the pages of Notebook 7 too."""
     use_this_python()
     nbformat.write(demo.build(name, steps=STEPS), folder / f"{name}.ipynb")
     # Else cells out of sight are not on the page.
@@ -91,7 +92,21 @@ def open_voila(page, address: str, name: str) -> None:
 
 def open_jupyterlab(page, address: str, name: str) -> None:
     page.goto(f"{address}/lab/tree/{name}.ipynb")
-    page.get_by_text("| Idle").wait_for()  # the kernel's, in the status bar; before that, running asks which to take
+    run_all_cells(page, address)
+
+
+def open_notebook(page, address: str, name: str) -> None:
+    page.goto(f"{address}/notebooks/{name}.ipynb")
+    run_all_cells(page, address)
+
+
+def run_all_cells(page, address: str) -> None:
+    # The server knows when the page has its kernel; before that, running asks which to take, and Notebook 7 says idle.
+    for _ in range(4 * SECONDS):
+        kernels = page.request.get(f"{address}/api/kernels").json()
+        if any(kernel["execution_state"] == "idle" and kernel["connections"] for kernel in kernels):
+            break
+        page.wait_for_timeout(250)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 
@@ -125,10 +140,13 @@ def changes(page, box, control, far: bool = False) -> float | None:
     return time.perf_counter() - start
 
 
-@pytest.mark.parametrize("name", demo.pages())
-@pytest.mark.parametrize(
-    ("serve", "open_page"), [(in_voila, open_voila), (in_jupyterlab, open_jupyterlab)], ids=["voila", "jupyterlab"]
-)
+PLACES = {"voila": (in_voila, open_voila), "jupyterlab": (in_jupyter, open_jupyterlab)}
+PAGES = [pytest.param(*PLACES[place], name, id=f"{place}-{name}") for place in PLACES for name in demo.pages()]
+# Notebook 7 is made of JupyterLab's parts: one page tells whether they are there.
+PAGES.append(pytest.param(in_jupyter, open_notebook, "start_here", id="notebook-start_here"))
+
+
+@pytest.mark.parametrize(("serve", "open_page", "name"), PAGES)
 def test_every_slider_moves_its_picture(serve, open_page, name, tmp_path, record_property):
     cells = [cell.source for cell in demo.build(name).cells if cell.cell_type == "code"]
     waiting = sum(source.startswith("on_click") for source in cells)

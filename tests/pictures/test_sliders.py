@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import base64
+import io
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 from posebook.notebooks import headless
 from posebook.pictures import figure
 from posebook.pictures.sliders import as_png, explore, slider
+
+
+def pixels(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)))
 
 
 def draw(height: float, colour: str = "red", grid: bool = False):
@@ -51,7 +58,18 @@ def test_the_picture_is_drawn_for_where_the_sliders_stand():
         {"height": 2.0, "colour": "blue", "grid": False},
     ]
     assert explorer.picture().axes[0].patches[0].get_height() == 2.0
-    assert explorer.shown == as_png(explorer.picture()) != first
+    assert explorer.shown != first
+    assert np.array_equal(pixels(explorer.shown), pixels(as_png(explorer.picture(), density=2)))
+
+
+def test_a_picture_is_as_wide_as_its_figure_at_twice_the_density():
+    explorer = explore(draw, height=(0.0, 2.0, 0.5, 1.0))
+    *_, picture = explorer.box.children
+    width = explorer.picture().get_figwidth() * explorer.picture().dpi
+    assert pixels(explorer.shown).shape[1] == 2 * width
+    assert picture.layout.width == f"{width:.0f}px"
+    still = base64.b64decode(explorer._repr_mimebundle_()["image/png"])
+    assert pixels(still).shape[1] == width
 
 
 def draw_low(height: int):

@@ -62,14 +62,17 @@ class Explorer:
 
         self.sliders = sliders
         self._draw = draw
-        # The cell fails where the first picture cannot be drawn.
-        self._first = as_png(self.picture())
-        self._image = ipywidgets.Image(value=self._first, format="png", layout={"max_width": "100%"})
+        # As wide as the figure is: stretched, it would be blurred.
+        self._image = ipywidgets.Image(format="png", layout={"max_width": "100%", "align_self": "flex-start"})
         # Its line is kept free, so that nothing below moves when a sentence comes or goes.
         self._problem = ipywidgets.HTML(layout={"min_height": "1.6em"})
         # Side by side where there is room, so that the picture is in sight while they are moved.
         controls = ipywidgets.Box(list(sliders.values()), layout={"flex_flow": "row wrap", "grid_gap": "0 2em"})
         self.box = ipywidgets.VBox([controls, self._problem, self._image])
+        # The cell fails where the first picture cannot be drawn.
+        first = self.picture()
+        self._first = as_png(first)
+        self._show(first)
         for control in sliders.values():
             control.observe(self._redraw, names="value")
 
@@ -97,9 +100,13 @@ class Explorer:
         plt.close(result)
         return result
 
+    def _show(self, picture: Figure) -> None:
+        self._image.layout.width = f"{picture.get_figwidth() * picture.dpi:.0f}px"
+        self._image.value = as_png(picture, density=2, compression=1)
+
     def _redraw(self, change: dict) -> None:
         try:
-            self._image.value = as_png(self.picture())
+            self._show(self.picture())
             self._problem.value = ""
         except ValueError as error:
             # A notebook hides what a slider's callback raises.
@@ -110,10 +117,15 @@ class Explorer:
         return self.box._repr_mimebundle_() | still
 
 
-def as_png(figure: Figure) -> bytes:
-    """A figure as a PNG file, of one size whatever is drawn in it."""
+def as_png(figure: Figure, density: int = 1, compression: int = 6) -> bytes:
+    """A figure as a PNG file, of one size whatever is drawn in it.
+
+    Args:
+        density: pixels of the file for each of the figure's, per side; high-density screens show two.
+        compression: 0 to 9; lower is faster, and the file is larger.
+    """
     file = io.BytesIO()
-    figure.savefig(file, format="png")
+    figure.savefig(file, format="png", dpi=density * figure.dpi, pil_kwargs={"compress_level": compression})
     return file.getvalue()
 
 
