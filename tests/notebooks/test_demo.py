@@ -39,7 +39,7 @@ def course(tmp_path, monkeypatch):
         new_markdown_cell("# Heights 2: trained"),
         tagged(imports),
         tagged("scale = 2", "trains"),
-        new_markdown_cell("## 1. Trained heights\n\nMove it again."),
+        new_markdown_cell("## 1. Trained heights (optional)\n\nMove it again."),
         tagged(DRAW),
     ]
     (tmp_path / "7_heights").mkdir()

@@ -66,7 +66,8 @@ def build(name: str, **parameters: Any) -> NotebookNode:
         page.append(new_markdown_cell(f"# {title_of(_read(path), path)}"))
         for number, cell in enumerate(cells):
             if cell.cell_type == "markdown":
-                text += unlinked(cell.source).split("\n\n")  # a page has no other pages beside it
+                # A page has no other pages beside it, and nothing that could be left out.
+                text += [part.removesuffix(" (optional)") for part in unlinked(cell.source).split("\n\n")]
             if not _marked(cell):
                 continue
             if "explore(" not in cell.source:
