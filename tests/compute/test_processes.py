@@ -24,4 +24,4 @@ def test_a_process_whose_torchrun_is_gone_ends(tmp_path, address):
     """It would wait for the others for half an hour."""
     train = [sys.executable, "-m", "posebook.cli", "train", "hourglass", "--output", f"{tmp_path}", "--device", "cpu"]
     ended = subprocess.run(train, env=address, capture_output=True, text=True, timeout=120)
-    assert (ended.returncode, "Stopped by SIGTERM" in ended.stderr, "Traceback" in ended.stderr) == (143, True, False)
+    assert (ended.returncode, "torchrun" in ended.stderr, "Traceback" in ended.stderr) == (1, True, False)

@@ -6,14 +6,13 @@ import ctypes
 import gc
 import os
 import platform
-import signal
 import socket
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from posebook.compute.ending import Stopped, end_with
+from posebook.compute.ending import end_with
 
 
 def processes() -> tuple[int, int]:
@@ -43,7 +42,7 @@ def join_processes(device: torch.device | str) -> torch.device:
     """Under `torchrun`, meet the other processes; elsewhere do nothing. The device that this process works on.
 
     Raises:
-        Stopped: torchrun is gone already.
+        ConnectionRefusedError: torchrun is gone already.
     """
     device = torch.device(device)
     if "LOCAL_RANK" not in os.environ:
@@ -60,16 +59,18 @@ def join_processes(device: torch.device | str) -> torch.device:
 
 
 def _check_launcher() -> None:
-    """Stopped where torchrun went before it was watched: the others would be waited for at an address without anybody.
+    """End where torchrun went before it was watched: the others would be waited for at an address without anybody.
 
     It keeps that address itself, unless somebody set it up in another way.
     """
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return
+    host, port = os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]
     try:
-        socket.create_connection((os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])), timeout=60).close()
+        socket.create_connection((host, int(port)), timeout=60).close()
     except ConnectionRefusedError:
-        raise Stopped(signal.SIGTERM) from None
+        gone = f"torchrun, which started this process, has ended: nobody answers at {host}, port {port}; start it again"
+        raise ConnectionRefusedError(gone) from None
 
 
 def keep_memory() -> None:
