@@ -13,8 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
 LONGEST = 14  # visible lines of a cell
-SOLUTIONS = ("00_solutions", "5_solutions", "6_solutions")
-LESSONS = [path for path in NOTEBOOKS if path.stem not in SOLUTIONS]
+LESSONS = [path for path in NOTEBOOKS if not path.stem.endswith("_solutions")]
 
 
 def cells(path: Path, kind: str) -> list[nbformat.NotebookNode]:

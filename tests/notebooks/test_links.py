@@ -77,7 +77,7 @@ def test_citations_are_those_of_the_papers():
     expected = [f"{who} {paper['year']}" for who, paper in zip(names, references, strict=True)]
     papers = [chapter for chapter in COURSE if chapter.url]
     assert [chapter.citation for chapter in papers[1:]] == expected
-    assert all(re.match(r"https://(arxiv\.org/abs/\d{4}\.\d{5}$|openaccess\.thecvf\.com/)", p.url) for p in papers)
+    assert all(re.match(r"https://(arxiv\.org/abs/\d{4}\.\d{4,5}$|openaccess\.thecvf\.com/)", p.url) for p in papers)
 
 
 def test_a_row_leads_to_neighbours_solutions_glossary_and_paper():
@@ -87,10 +87,11 @@ def test_a_row_leads_to_neighbours_solutions_glossary_and_paper():
         " · [solutions](5_solutions.ipynb) · [glossary](../GLOSSARY.md)"
         " · paper: [Luvizon, Tabia, Picard 2017](https://arxiv.org/abs/1710.02322)"
     )
-    assert link_row("6_ledger", None) == (
-        "previous: [Look into Person 4: training and evaluation](5_look_into_person/4_evaluation.ipynb)"
-        " · [solutions](6_solutions.ipynb) · [glossary](GLOSSARY.md)"
+    # The ledger is on no paper.
+    assert link_row("6_ledger", None).startswith(
+        "previous: [Look into Person 4: training and evaluation](5_look_into_person/4_evaluation.ipynb) · "
     )
+    assert link_row("6_ledger", None).endswith(" · [solutions](6_solutions.ipynb) · [glossary](GLOSSARY.md)")
     assert link_row("00_solutions", None).startswith("exercises: [Start here](00_start_here.ipynb) · [glossary]")
     assert link_row("00_start_here", None).startswith("next: ")
     assert chapter_of("mine/own") is None

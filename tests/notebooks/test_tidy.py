@@ -29,14 +29,17 @@ BOTH = {WIDGET: {"model_id": "3"}, **PICTURE}
 def untidy() -> dict:
     """A notebook with all that a run leaves, and with what a reader wants."""
     shown = [{"output_type": "display_data", "metadata": {}, "data": data} for data in (SLIDER, PICTURE, BAR, BOTH)]
-    printed = {"output_type": "stream", "name": "stdout", "text": ["PCKh 0.7\n"]}
+    printed = [
+        {"output_type": "stream", "name": name, "text": text}
+        for name, text in [("stdout", ["PCKh "]), ("stdout", ["0.7\n", "PCKh 0.8\n"]), ("stderr", ["slow\n"])]
+    ]
     ran = {"iopub.execute_input": "2024-01-01T00:00:00Z"}
     code = {
         "cell_type": "code",
         "id": "a",
         "execution_count": 3,
         "metadata": {"execution": ran, "papermill": {"duration": 1.0}, "tags": ["summary"]},
-        "outputs": [*shown, printed],
+        "outputs": [*shown, *printed],
         "source": ["1"],
     }
     text = {"cell_type": "markdown", "id": "b", "metadata": {"execution": ran}, "source": ["Résumé of section 1."]}
@@ -55,7 +58,8 @@ def test_what_a_run_leaves_is_removed_and_what_a_reader_wants_stays():
     code, text = made["cells"]
     assert code["metadata"] == {"tags": ["summary"]}
     assert text == {"cell_type": "markdown", "id": "b", "metadata": {}, "source": ["Résumé of section 1."]}
-    assert [output.get("data", output.get("text")) for output in code["outputs"]] == [PICTURE, PICTURE, ["PCKh 0.7\n"]]
+    printed = [["PCKh 0.7\n", "PCKh 0.8\n"], ["slow\n"]]
+    assert [output.get("data", output.get("text")) for output in code["outputs"]] == [PICTURE, PICTURE, *printed]
     assert code["execution_count"] == 3
     assert made["metadata"] == KERNEL
     nbformat.validate(made)

@@ -125,11 +125,24 @@ def _source(cell: Mapping[str, Any]) -> str:
 
 
 def _tidied_cell(cell: Mapping[str, Any]) -> dict[str, Any]:
-    """A cell without records of its execution and without placeholders of widgets."""
+    """A cell without records of its execution and without placeholders of widgets, what it printed in one piece."""
     cell = {**cell, "metadata": {key: value for key, value in cell["metadata"].items() if key not in _RECORDS}}
     if cell["cell_type"] == "code":
-        cell["outputs"] = [_small(output) for output in still_outputs(cell["outputs"])]
+        cell["outputs"] = _joined([_small(output) for output in still_outputs(cell["outputs"])])
     return cell
+
+
+def _joined(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Outputs in which what was printed in a row stands together: a kernel cuts it where its clock says."""
+    joined: list[dict[str, Any]] = []
+    for output in outputs:
+        last = joined[-1] if joined else {}
+        if output["output_type"] == "stream" and output.get("name") == last.get("name"):
+            text = "".join([*last["text"], *output["text"]])
+            joined[-1] = {**last, "text": text.splitlines(keepends=True)}
+        else:
+            joined.append(output)
+    return joined
 
 
 def _small(output: dict[str, Any]) -> dict[str, Any]:
