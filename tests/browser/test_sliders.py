@@ -83,7 +83,9 @@ def in_jupyter(folder: Path, name: str, port: int) -> subprocess.Popen:
     settings.write_text(json.dumps({"windowingMode": "none"}))
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
     command += ["--IdentityProvider.token=", f"--ServerApp.root_dir={folder}", "--ServerApp.port_retries=0"]
-    return subprocess.Popen(command, env=os.environ | {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")})
+    # Settings and open tabs of its own, not those of whoever tests.
+    folders = {f"JUPYTERLAB_{what.upper()}_DIR": str(folder / what) for what in ("settings", "workspaces")}
+    return subprocess.Popen(command, env=os.environ | folders)
 
 
 def open_voila(page, address: str, name: str) -> None:
@@ -103,7 +105,8 @@ def open_notebook(page, address: str, name: str) -> None:
 def run_all_cells(page, address: str) -> None:
     # The server knows when the page has its kernel; before that, running asks which to take, and Notebook 7 says idle.
     for _ in range(4 * SECONDS):
-        kernels = page.request.get(f"{address}/api/kernels").json()
+        answer = page.request.get(f"{address}/api/kernels")
+        kernels = answer.json() if answer.ok else []
         if any(kernel["execution_state"] == "idle" and kernel["connections"] for kernel in kernels):
             break
         page.wait_for_timeout(250)
