@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from posebook.notebooks.tidy import INSTALL
 from posebook.paths import NOTEBOOKS
 
 CELLS = nbformat.read(NOTEBOOKS / "00_start_here.ipynb", as_version=4).cells
-CODE = [cell.source for cell in CELLS if cell.cell_type == "code"]
+CODE = [cell.source for cell in CELLS if cell.cell_type == "code" and cell.id != INSTALL]
 
 
 def run(count: int, **given: object) -> dict:

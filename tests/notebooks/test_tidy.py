@@ -11,6 +11,7 @@ import nbformat
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from IPython.core.inputtransformer2 import TransformerManager
 from PIL import Image
 
 from posebook.cli import main
@@ -120,6 +121,22 @@ def test_a_notebook_of_the_course_starts_with_its_links_once():
     assert once["cells"][0]["source"][0].startswith("previous: [Start here](../00_start_here.ipynb) · next: ")
     assert as_text(tidied(once, name, course_outlines())) == as_text(once)
     nbformat.validate(once)
+
+
+def test_with_a_public_address_a_cell_installs_posebook_where_it_is_missing():
+    name, _ = ORDER[1]
+    without = tidied(untidy(), name, course_outlines(), None)
+    made = tidied(untidy(), name, course_outlines(), "https://github.com/Somebody/course/")
+    row, install, *others = made["cells"]
+    assert "colab" in row["source"][0]
+    assert others == without["cells"][1:]
+    assert (
+        install["source"][-1] == '    %pip install -q "posebook[study] @ git+https://github.com/Somebody/course@main"'
+    )
+    compile(TransformerManager().transform_cell("".join(install["source"])), "install", "exec")
+    nbformat.validate(made)
+    assert tidied(made, name, course_outlines(), "https://github.com/Somebody/course") == made
+    assert tidied(made, name, course_outlines(), None) == without
 
 
 def test_the_command_writes_what_a_check_only_names(tmp_path, monkeypatch):

@@ -9,7 +9,8 @@ import posixpath
 from dataclasses import dataclass
 
 # The public address of the repository on GitHub, such as "https://github.com/OWNER/NAME"; None while it has none.
-# Binder, Colab and the book on GitHub's pages are addressed by it, and are left out of the rows without it.
+# Binder, Colab and the book on GitHub's pages are addressed by it, and are left out of the rows without it, as is the
+# cell that installs posebook. After it changed, `posebook notebooks tidy` writes the notebooks anew.
 REPOSITORY: str | None = None
 BRANCH = "main"
 
@@ -145,13 +146,34 @@ def link_row(name: str, repository: str | None = REPOSITORY) -> str:
     return " · ".join(links + _online(name, repository))
 
 
+def install_code(repository: str | None = REPOSITORY) -> str:
+    """A cell that installs posebook where it is missing, as in Colab; empty where there is no public address.
+
+    Raises:
+        ValueError: the address is not one of a repository on GitHub.
+    """
+    if repository is None:
+        return ""
+    package = f"posebook[study] @ git+https://github.com/{_owner_and_name(repository)}@{BRANCH}"
+    return f"""# Where posebook is missing, as in Colab
+import importlib.util
+
+if importlib.util.find_spec("posebook") is None:
+    %pip install -q "{package}\""""
+
+
+def _owner_and_name(repository: str) -> str:
+    start, owner_and_name = repository[:19], repository[19:].strip("/")
+    if start != "https://github.com/" or owner_and_name.count("/") != 1:
+        raise ValueError(f"the repository's address is '{repository}'; give one like https://github.com/OWNER/NAME")
+    return owner_and_name
+
+
 def _online(name: str, repository: str | None) -> list[str]:
     """Links that run a notebook elsewhere, and to its page in the book."""
     if repository is None:
         return []
-    start, owner_and_name = repository[:19], repository[19:].strip("/")
-    if start != "https://github.com/" or owner_and_name.count("/") != 1:
-        raise ValueError(f"the repository's address is '{repository}'; give one like https://github.com/OWNER/NAME")
+    owner_and_name = _owner_and_name(repository)
     owner, project = owner_and_name.split("/")
     return [
         f"[Binder](https://mybinder.org/v2/gh/{owner_and_name}/{BRANCH}?urlpath=lab/tree/notebooks/{name}.ipynb)",

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from posebook.notebooks.headless import find
-from posebook.notebooks.links import chapter_of, link_row
+from posebook.notebooks.links import REPOSITORY, chapter_of, install_code, link_row
 from posebook.notebooks.pages import still_outputs
 from posebook.notebooks.references import Outline, linked
 from posebook.paths import NOTEBOOKS, replacing
 
-LINKS = "links"  # tag and id of the cell of links
+# Tags and ids of the cells that are written here: of links, and of what installs posebook.
+LINKS, INSTALL = "links", "install"
 
 # Which kernel a notebook is for, without the version of the Python that it ran in.
 KERNEL = {
@@ -66,23 +67,42 @@ def tidy(paths: Iterable[str | Path] = (), write: bool = True) -> list[Path]:
     return changed
 
 
-def tidied(notebook: Mapping[str, Any], name: str | None, outlines: Mapping[str, Outline]) -> dict[str, Any]:
+def tidied(
+    notebook: Mapping[str, Any],
+    name: str | None,
+    outlines: Mapping[str, Outline],
+    repository: str | None = REPOSITORY,
+) -> dict[str, Any]:
     """A notebook without what makes differences noisy and, where it is of the course, with its links.
 
     Args:
         name: its path within `notebooks/`, without its ending; None for a notebook that lies elsewhere.
         outlines: of the course's notebooks, by name.
+        repository: as `link_row` takes it.
     """
     cells = [_tidied_cell(cell) for cell in notebook["cells"]]
     if name is not None and chapter_of(name) is not None:
-        cells = [cell for cell in cells if LINKS not in cell["metadata"].get("tags", [])]
+        cells = [cell for cell in cells if not {LINKS, INSTALL} & {*cell["metadata"].get("tags", [])}]
         texts = [cell for cell in cells if cell["cell_type"] == "markdown"]
         for cell, new in zip(texts, linked(name, [_source(cell) for cell in texts], outlines), strict=True):
             cell["source"] = new.splitlines(keepends=True)
-        row = {"cell_type": "markdown", "id": LINKS, "metadata": {"tags": [LINKS]}, "source": [link_row(name)]}
-        cells.insert(0, row)
+        row = {
+            "cell_type": "markdown",
+            "id": LINKS,
+            "metadata": {"tags": [LINKS]},
+            "source": [link_row(name, repository)],
+        }
+        cells[:0] = [row, *_install(repository)]
     metadata = {key: value for key, value in notebook["metadata"].items() if key not in _RECORDS}
     return {**notebook, "cells": cells, "metadata": metadata | KERNEL}
+
+
+def _install(repository: str | None) -> list[dict[str, Any]]:
+    """The folded cell that installs posebook, as if it had run: where posebook is, it does nothing."""
+    code = install_code(repository)
+    metadata = {"jupyter": {"source_hidden": True}, "tags": [INSTALL]}
+    cell = {"cell_type": "code", "id": INSTALL, "metadata": metadata, "execution_count": 0, "outputs": []}
+    return [cell | {"source": code.splitlines(keepends=True)}] if code else []
 
 
 def course_outlines() -> dict[str, Outline]:
