@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import itertools
 import re
+import symtable
 from pathlib import Path
 
 import nbformat
@@ -77,6 +78,32 @@ def test_parameters_say_their_types_and_what_they_are(path):
                 names = {None if part == "None" else part for part in ast.unparse(statement.annotation).split(" | ")}
                 default = ast.literal_eval(statement.value)
                 assert (None if default is None else type(default).__name__) in names
+
+
+def globals_in(function: symtable.SymbolTable) -> set[str]:
+    """Names that a function, or one within it, takes from its notebook."""
+    own = {symbol.get_name() for symbol in function.get_symbols() if symbol.is_global()}
+    return own.union(*map(globals_in, function.get_children()))
+
+
+def test_what_a_slider_draws_keeps_its_names(path):
+    """Else it moves nothing, or another picture, once the notebook has run to its end."""
+    drawn: set[str] = set()  # what the sliders so far take from the notebook
+    functions: dict[str, set[str]] = {}
+    for cell in cells(path, "code"):
+        if "install" in cell.metadata.get("tags", []):
+            continue  # no Python alone
+        table = symtable.symtable(cell.source, path.name, "exec")
+        names = {symbol.get_name(): symbol for symbol in table.get_symbols()}
+        again = drawn & {name for name, symbol in names.items() if symbol.is_assigned() and not symbol.is_imported()}
+        assert not again, "a slider above draws from these: give them other names here"
+        inner = [child for child in table.get_children() if child.get_type() == "function"]
+        functions |= {child.get_name(): globals_in(child) for child in inner}
+        if "explore" in names and names["explore"].is_referenced():
+            todo = {"lambda", *names} & functions.keys()
+            while todo:
+                drawn |= todo
+                todo = set().union(*(functions.get(name, set()) for name in todo)) - drawn
 
 
 @pytest.fixture(params=LESSONS, ids=lambda path: f"{path.parent.name}-{path.stem}")

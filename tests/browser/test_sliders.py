@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -182,6 +183,8 @@ def test_every_slider_moves_its_picture(serve, open_page, name, tmp_path, record
                         changes(page, box, box.locator("select").first)
                         wait = changes(page, box, control, far=True)
                 assert wait is not None, f"{label} moves nothing"
+                sentence = box.locator("> .widget-html .widget-html-content").inner_text()
+                assert not re.match(r"\w+Error: ", sentence), f"{label}: {sentence}"
                 waits.append(wait)
                 assert picture.bounding_box()["height"] == pytest.approx(height, abs=1), label
     record_property("latency_s", median(waits))

@@ -73,6 +73,8 @@ def test_a_picture_is_as_wide_as_its_figure_at_twice_the_density():
 
 
 def draw_low(height: int):
+    if height == 1:
+        raise KeyError("one")
     if height > 8:
         raise ValueError("<9> is too high to draw")
     return draw(height)
@@ -84,6 +86,9 @@ def test_a_setting_that_cannot_be_drawn_is_explained_above_the_last_picture():
     last = explorer.shown
     explorer.sliders["height"].value = 9
     assert explorer.problem.startswith("<9> is too high to draw")
+    assert explorer.shown == last
+    explorer.sliders["height"].value = 1
+    assert explorer.problem.startswith("KeyError: 'one' (the picture below")
     assert explorer.shown == last
     explorer.sliders["height"].value = 6
     assert explorer.problem == ""

@@ -108,9 +108,10 @@ class Explorer:
         try:
             self._show(self.picture())
             self._problem.value = ""
-        except ValueError as error:
-            # A notebook hides what a slider's callback raises.
-            self._problem.value = html.escape(f"{error} (the picture below is the last that could be drawn)")
+        except Exception as error:
+            # A notebook hides what a slider's callback raises. A ValueError says in words what cannot be drawn.
+            what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            self._problem.value = html.escape(f"{what} (the picture below is the last that could be drawn)")
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         still = {"image/png": base64.b64encode(self._first).decode()}
@@ -133,8 +134,8 @@ def explore(draw: Callable[..., Figure], **sliders: object) -> Explorer:
     """Put a picture under sliders.
 
     Args:
-        draw: takes one value per slider, by name, and returns a figure. What a ValueError says is shown above the
-            last picture.
+        draw: takes one value per slider, by name, and returns a figure. What an error says is shown above the last
+            picture.
         sliders: as in `slider`.
 
     Example:
