@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import itertools
 import re
-import symtable
 from pathlib import Path
 
 import nbformat
 import pytest
+
+from posebook.notebooks.tidy import INSTALL
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
@@ -80,27 +81,52 @@ def test_parameters_say_their_types_and_what_they_are(path):
                 assert (None if default is None else type(default).__name__) in names
 
 
-def globals_in(function: symtable.SymbolTable) -> set[str]:
-    """Names that a function, or one within it, takes from its notebook."""
-    own = {symbol.get_name() for symbol in function.get_symbols() if symbol.is_global()}
-    return own.union(*map(globals_in, function.get_children()))
+class Cell(ast.NodeVisitor):
+    """Names that a cell of code sets, and those that each of its functions takes from the notebook."""
+
+    def __init__(self, source: str) -> None:
+        self.sets: set[str] = set()
+        self.takes: dict[str, set[str]] = {}
+        self.visit(ast.parse(source))
+
+    def visit_Name(self, node: ast.Name) -> None:
+        if isinstance(node.ctx, ast.Store):
+            self.sets.add(node.id)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        self.sets.add(node.name)
+        self._function(node.name, node)
+
+    def visit_Lambda(self, node: ast.Lambda) -> None:
+        self._function("lambda", node)
+
+    def visit_ListComp(self, node: ast.expr) -> None:
+        """What it sets is its own."""
+
+    visit_SetComp = visit_DictComp = visit_GeneratorExp = visit_ListComp
+
+    def _function(self, name: str, node: ast.AST) -> None:
+        names = [inner for inner in ast.walk(node) if isinstance(inner, ast.Name)]
+        own = {inner.id for inner in names if isinstance(inner.ctx, ast.Store)}
+        own |= {inner.arg for inner in ast.walk(node) if isinstance(inner, ast.arg)}
+        self.takes.setdefault(name, set()).update({inner.id for inner in names} - own)
 
 
 def test_what_a_slider_draws_keeps_its_names(path):
     """Else it moves nothing, or another picture, once the notebook has run to its end."""
     drawn: set[str] = set()  # what the sliders so far take from the notebook
     functions: dict[str, set[str]] = {}
-    for cell in cells(path, "code"):
-        if "install" in cell.metadata.get("tags", []):
-            continue  # no Python alone
-        table = symtable.symtable(cell.source, path.name, "exec")
-        names = {symbol.get_name(): symbol for symbol in table.get_symbols()}
-        again = drawn & {name for name, symbol in names.items() if symbol.is_assigned() and not symbol.is_imported()}
-        assert not again, "a slider above draws from these: give them other names here"
-        inner = [child for child in table.get_children() if child.get_type() == "function"]
-        functions |= {child.get_name(): globals_in(child) for child in inner}
-        if "explore" in names and names["explore"].is_referenced():
-            todo = {"lambda", *names} & functions.keys()
+    for code in cells(path, "code"):
+        if code.id == INSTALL:
+            continue
+        cell = Cell(code.source)
+        assert not drawn & cell.sets, "a slider above draws from these: give them other names here"
+        todo = cell.takes.pop("lambda", set())
+        functions |= cell.takes
+        if "explore(" in code.source:
+            todo |= functions.keys() & {
+                node.id for node in ast.walk(ast.parse(code.source)) if isinstance(node, ast.Name)
+            }
             while todo:
                 drawn |= todo
                 todo = set().union(*(functions.get(name, set()) for name in todo)) - drawn

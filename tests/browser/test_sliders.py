@@ -104,13 +104,15 @@ def open_notebook(page, address: str, name: str) -> None:
 
 
 def run_all_cells(page, address: str) -> None:
-    # The server knows when the page has its kernel; before that, running asks which to take, and Notebook 7 says idle.
+    # Before the page has its kernel, Run opens a dialogue, and Notebook 7 already says that the kernel is idle.
     for _ in range(4 * SECONDS):
         answer = page.request.get(f"{address}/api/kernels")
         kernels = answer.json() if answer.ok else []
         if any(kernel["execution_state"] == "idle" and kernel["connections"] for kernel in kernels):
             break
         page.wait_for_timeout(250)
+    else:
+        pytest.fail("the page got no kernel")
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 

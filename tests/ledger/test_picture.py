@@ -10,7 +10,7 @@ import pytest
 
 from posebook.ledger.picture import COLOURS, draw_ledger, plot_claims, plot_overview
 from posebook.ledger.verdicts import FAILS, HOLDS, UNDECIDED, Gain, Row
-from posebook.papers import select
+from posebook.papers import PAPERS, select
 
 FIRST, SECOND = (
     replace(claim, bound=bound, paper_value=number)
@@ -99,11 +99,5 @@ def test_all_claims_at_one_look_by_paper_with_verdicts_counted():
 def test_pictures_are_drawn_of_what_ships(tmp_path):
     drawn = draw_ledger(select(), pictures=tmp_path)
     names = {path.name for path in drawn}
-    assert names == {
-        "ledger.png",
-        *(
-            f"ledger_{p}.png"
-            for p in ("soft_argmax", "part_groups", "multi_scale", "parsing_induced", "look_into_person")
-        ),
-    }
+    assert names == {"ledger.png", *(f"ledger_{paper}.png" for paper in PAPERS)}
     assert all(np.frombuffer(path.read_bytes()[:4], np.uint8).tolist() == [137, 80, 78, 71] for path in drawn)

@@ -59,9 +59,9 @@ def join_processes(device: torch.device | str) -> torch.device:
 
 
 def _check_launcher() -> None:
-    """End where torchrun went before it was watched: the others would be waited for at an address without anybody.
+    """ConnectionRefusedError where torchrun ended before it was watched: the processes would wait for each other.
 
-    It keeps that address itself, unless somebody set it up in another way.
+    It listens at the address itself, on the first machine, unless it was told otherwise.
     """
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return
@@ -69,7 +69,7 @@ def _check_launcher() -> None:
     try:
         socket.create_connection((host, int(port)), timeout=60).close()
     except ConnectionRefusedError:
-        gone = f"torchrun, which started this process, has ended: nobody answers at {host}, port {port}; start it again"
+        gone = f"nobody answers at {host}, port {port}, where torchrun on the first machine should: start it again"
         raise ConnectionRefusedError(gone) from None
 
 

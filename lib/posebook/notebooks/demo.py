@@ -66,8 +66,9 @@ def build(name: str, **parameters: Any) -> NotebookNode:
         page.append(new_markdown_cell(f"# {title_of(_read(path), path)}"))
         for number, cell in enumerate(cells):
             if cell.cell_type == "markdown":
-                # A page has no other pages beside it, and nothing that could be left out.
-                text += [part.removesuffix(" (optional)") for part in unlinked(cell.source).split("\n\n")]
+                # Links lead nowhere from a page, and what is optional is so for who studies the notebook.
+                plain = re.sub(r"^(#.*) \(optional\)$", r"\1", unlinked(cell.source), flags=re.MULTILINE)
+                text += plain.split("\n\n")
             if not _marked(cell):
                 continue
             if "explore(" not in cell.source:

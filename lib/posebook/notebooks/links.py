@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 # The public address of the repository on GitHub, such as "https://github.com/OWNER/NAME"; None while it has none.
 # Binder, Colab and the book on GitHub's pages are addressed by it, and are left out of the rows without it, as is the
-# cell that installs posebook. After it changed, `posebook notebooks tidy` writes the notebooks anew.
+# cell that installs posebook. After changing it, run `posebook notebooks tidy`.
 REPOSITORY: str | None = None
 BRANCH = "main"
 

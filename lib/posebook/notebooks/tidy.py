@@ -153,7 +153,7 @@ def _tidied_cell(cell: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _joined(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Outputs in which what was printed in a row stands together: a kernel cuts it where its clock says."""
+    """Outputs with what was printed in a row as one: a kernel cuts it at moments that differ between runs."""
     joined: list[dict[str, Any]] = []
     for output in outputs:
         last = joined[-1] if joined else {}

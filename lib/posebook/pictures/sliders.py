@@ -101,15 +101,16 @@ class Explorer:
         return result
 
     def _show(self, picture: Figure) -> None:
+        png = as_png(picture, density=2, compression=1)  # first, since what cannot be drawn is found here
         self._image.layout.width = f"{picture.get_figwidth() * picture.dpi:.0f}px"
-        self._image.value = as_png(picture, density=2, compression=1)
+        self._image.value = png
 
     def _redraw(self, change: dict) -> None:
         try:
             self._show(self.picture())
             self._problem.value = ""
         except Exception as error:
-            # A notebook hides what a slider's callback raises. A ValueError says in words what cannot be drawn.
+            # A notebook hides what a slider's callback raises. A ValueError is a sentence about the values.
             what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
             self._problem.value = html.escape(f"{what} (the picture below is the last that could be drawn)")
 
