@@ -124,9 +124,7 @@ def test_what_a_slider_draws_keeps_its_names(path):
         todo = cell.takes.pop("lambda", set())
         functions |= cell.takes
         if "explore(" in code.source:
-            todo |= functions.keys() & {
-                node.id for node in ast.walk(ast.parse(code.source)) if isinstance(node, ast.Name)
-            }
+            todo |= functions.keys() & set(re.findall(r"\w+", code.source))
             while todo:
                 drawn |= todo
                 todo = set().union(*(functions.get(name, set()) for name in todo)) - drawn
