@@ -120,7 +120,8 @@ def test_what_a_slider_draws_keeps_its_names(path):
         if code.id == INSTALL:
             continue
         cell = Cell(code.source)
-        assert not drawn & cell.sets, "a slider above draws from these: give them other names here"
+        again = drawn & cell.sets
+        assert not again, f"a slider above draws from {', '.join(again)}: give them other names here"
         todo = cell.takes.pop("lambda", set())
         functions |= cell.takes
         if "explore(" in code.source:

@@ -85,8 +85,8 @@ def in_jupyter(folder: Path, name: str, port: int) -> subprocess.Popen:
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
     command += ["--IdentityProvider.token=", f"--ServerApp.root_dir={folder}", "--ServerApp.port_retries=0"]
     # Settings and open tabs of its own, not those of whoever tests.
-    folders = {f"JUPYTERLAB_{what.upper()}_DIR": str(folder / what) for what in ("settings", "workspaces")}
-    return subprocess.Popen(command, env=os.environ | folders)
+    own = {"JUPYTERLAB_SETTINGS_DIR": f"{folder}/settings", "JUPYTERLAB_WORKSPACES_DIR": f"{folder}/workspaces"}
+    return subprocess.Popen(command, env=os.environ | own)
 
 
 def open_voila(page, address: str, name: str) -> None:

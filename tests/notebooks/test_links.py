@@ -92,6 +92,8 @@ def test_a_row_leads_to_neighbours_solutions_glossary_and_paper():
         "previous: [Look into Person 4: training and evaluation](5_look_into_person/4_evaluation.ipynb) · "
     )
     assert link_row("6_ledger", None).endswith(" · [solutions](6_solutions.ipynb) · [glossary](GLOSSARY.md)")
+    last, _ = ORDER[-1]
+    assert "next: " not in link_row(last, None)
     assert link_row("00_solutions", None).startswith("exercises: [Start here](00_start_here.ipynb) · [glossary]")
     assert link_row("00_start_here", None).startswith("next: ")
     assert chapter_of("mine/own") is None

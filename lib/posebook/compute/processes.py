@@ -61,7 +61,7 @@ def join_processes(device: torch.device | str) -> torch.device:
 def _check_launcher() -> None:
     """ConnectionRefusedError where torchrun ended before it was watched: the processes would wait for each other.
 
-    It listens at the address itself, on the first machine, unless it was told otherwise.
+    torchrun itself listens at their address, on the first machine, unless it was told otherwise.
     """
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return

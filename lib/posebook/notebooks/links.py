@@ -1,6 +1,7 @@
-"""The course: its notebooks in the order they are studied, the papers, and the row of links each notebook starts with.
+"""The course: its notebooks in the order they are studied, the papers, and what each notebook starts with.
 
-What the row says follows from `COURSE` and `REPOSITORY` alone.
+That is a row of links and, once there is a public address, a cell that installs posebook; both follow from `COURSE` and
+`REPOSITORY` alone.
 """
 
 from __future__ import annotations

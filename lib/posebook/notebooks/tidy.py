@@ -1,4 +1,4 @@
-"""Notebooks made tidy: links follow from the course, and what differs from machine to machine is left out.
+"""Notebooks made tidy: they start with what the course says, and what differs from machine to machine is left out.
 
 What is left out makes differences hard to read and shows nothing to a reader: when cells ran, the state of sliders, and
 placeholders of widgets without their kernel. The picture that a slider left beside it stays. Pictures are stored small:
@@ -86,13 +86,9 @@ def tidied(
         texts = [cell for cell in cells if cell["cell_type"] == "markdown"]
         for cell, new in zip(texts, linked(name, [_source(cell) for cell in texts], outlines), strict=True):
             cell["source"] = new.splitlines(keepends=True)
-        row = {
-            "cell_type": "markdown",
-            "id": LINKS,
-            "metadata": {"tags": [LINKS]},
-            "source": [link_row(name, repository)],
-        }
-        cells[:0] = [row, *_install(repository)]
+        row = [link_row(name, repository)]
+        links = {"cell_type": "markdown", "id": LINKS, "metadata": {"tags": [LINKS]}, "source": row}
+        cells[:0] = [links, *_install(repository)]
     metadata = {key: value for key, value in notebook["metadata"].items() if key not in _RECORDS}
     return {**notebook, "cells": cells, "metadata": metadata | KERNEL}
 

@@ -101,7 +101,8 @@ class Explorer:
         return result
 
     def _show(self, picture: Figure) -> None:
-        png = as_png(picture, density=2, compression=1)  # first, since what cannot be drawn is found here
+        # Before the width is set: where this fails, the last picture stays, and keeps its size.
+        png = as_png(picture, density=2, compression=1)
         self._image.layout.width = f"{picture.get_figwidth() * picture.dpi:.0f}px"
         self._image.value = png
 
